@@ -1,0 +1,3 @@
+"""
+Who belongs to a mesh, and how one joins it.
+"""

@@ -1,0 +1,3 @@
+"""
+How two nodes reach each other.
+"""

@@ -1,0 +1,3 @@
+"""
+Which way a datagram takes to a peer, and why.
+"""

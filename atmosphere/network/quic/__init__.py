@@ -1,0 +1,3 @@
+"""
+Links: encrypted QUIC connections between two nodes.
+"""

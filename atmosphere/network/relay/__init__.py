@@ -1,0 +1,3 @@
+"""
+Relays: the way to a peer that is always open.
+"""

@@ -1,0 +1,3 @@
+"""
+STUN (RFC 8489): how others see our transport addresses.
+"""

@@ -1,0 +1,3 @@
+"""
+Many protocols on one UDP port.
+"""

@@ -1,0 +1,3 @@
+"""
+A running member of a mesh: its parts, its state on disk, its local API.
+"""

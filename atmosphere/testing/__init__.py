@@ -1,0 +1,3 @@
+"""
+Simulated networks and clocks, for our tests and for those who embed atmosphere.
+"""

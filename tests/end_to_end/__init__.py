@@ -1,0 +1,3 @@
+"""
+Tests that run several whole nodes and relays together.
+"""
