@@ -1,0 +1,446 @@
+# -*- test-case-name: tests.network.quic.test_adapter -*-
+"""
+The only file that knows the QUIC library (qh3, RFC 9000).
+
+It sets the sizes and limits that we decided on, replaces the two hard-coded
+ones, and stands guard: whatever a call into the library raises, be it a panic
+of its native core, ends that one connection and nothing else. The library takes
+its connection IDs and TLS randomness from the operating system by itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import qh3.quic.connection
+import qh3.tls
+from qh3.quic import events
+from qh3.quic.configuration import QuicConfiguration
+from qh3.quic.connection import QuicConnection
+from qh3.quic.packet import (
+    Buffer,
+    encode_quic_retry,
+    encode_quic_version_negotiation,
+    pull_quic_transport_parameters,
+    push_quic_transport_parameters,
+)
+from qh3.quic.tls_bridge import QuicTlsBridge
+from qh3.tls import (
+    CipherSuite,
+    SignatureAlgorithm,
+    load_pem_private_key,
+    load_pem_x509_certificates,
+)
+
+from ...errors import DecodeError, IdentityError
+from ...identity import NodeID
+from .credentials import MAX_CERTIFICATE_LENGTH, Credentials, node_id_of_public_key
+
+__all__ = [
+    "ALPN",
+    "CONNECTION_ID_LENGTH",
+    "MAX_DATAGRAM_SIZE",
+    "VERSION",
+    "QUICConnection",
+    "Terminated",
+    "encode_retry",
+    "encode_version_negotiation",
+]
+
+ALPN = "atmosphere/1"
+VERSION = 1
+CONNECTION_ID_LENGTH = 8
+MAX_DATAGRAM_SIZE = 1200
+IDLE_TIMEOUT = 900.0
+MAX_STREAMS = 4096
+
+# QUIC sees one constant peer address; which way a datagram takes is decided below it.
+_CONSTANT_ADDRESS = ("192.0.2.1", 4433)
+_BINDING_LABEL = b"atmosphere channel binding v1\x00"
+_ML_KEM_768_KEY = 1184
+_ML_KEM_Q = 3329
+_STREAMS_ARGUMENT = 21
+
+# The library warns at every close by a peer, which is an everyday thing.
+logging.getLogger("quic").setLevel(logging.CRITICAL)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_ours = threading.local()
+_LibraryCore: Callable[..., Any] = qh3.quic.connection.QuicConnectionCore
+_LibraryMLKEM: Callable[[], Any] = qh3.tls.X25519ML768KeyExchange
+
+
+def _make_core(*args: Any) -> Any:
+    """
+    Make the library's native core, with our limit of streams if it is for us.
+
+    The library has 100 written into its code; other users of it in this
+    process keep that.
+    """
+    if getattr(_ours, "is_creating", False):
+        args = (*args[:_STREAMS_ARGUMENT], MAX_STREAMS, *args[_STREAMS_ARGUMENT + 1 :])
+    return _LibraryCore(*args)
+
+
+def ml_kem_key_is_sound(key: bytes) -> bool:
+    """
+    Check the range of a dialler's ML-KEM-768 key, as FIPS 203 §7.2 demands.
+
+    The native core panics, and prints, on a coefficient of 3329 or more.
+
+    @param key: 1,184 bytes of ML-KEM followed by 32 of X25519.
+    """
+    if len(key) != _ML_KEM_768_KEY + 32:
+        return False
+    packed = key[: _ML_KEM_768_KEY - 32]
+    for i in range(0, len(packed), 3):
+        three = packed[i] | packed[i + 1] << 8 | packed[i + 2] << 16
+        if three & 0xFFF >= _ML_KEM_Q or three >> 12 >= _ML_KEM_Q:
+            return False
+    return True
+
+
+class _CheckedMLKEM:
+    """
+    The library's hybrid key exchange, but for keys that it would panic on.
+    """
+
+    def __init__(self) -> None:
+        self._inner = _LibraryMLKEM()
+
+    def public_key(self) -> bytes:
+        """
+        Our own key share, as the library makes it.
+        """
+        key: bytes = self._inner.public_key()
+        return key
+
+    def exchange(self, peer: bytes) -> bytes:
+        """
+        Agree on the secret.
+
+        @raise AlertIllegalParameter: a key out of range (only a dialler's has
+            that length; a listener's ciphertext has 1,120 bytes).
+        """
+        if len(peer) != 1120 and not ml_kem_key_is_sound(peer):
+            raise qh3.tls.AlertIllegalParameter("ML-KEM key out of range")
+        secret: bytes = self._inner.exchange(peer)
+        return secret
+
+    def shared_ciphertext(self) -> bytes:
+        """
+        The listener's answer, as the library makes it.
+        """
+        ciphertext: bytes = self._inner.shared_ciphertext()
+        return ciphertext
+
+
+qh3.quic.connection.QuicConnectionCore = _make_core  # type: ignore[misc,assignment]
+qh3.tls.X25519ML768KeyExchange = _CheckedMLKEM  # type: ignore[misc,assignment]
+
+
+class _Bridge(QuicTlsBridge):
+    """
+    The library's TLS, announcing our limit of streams.
+    """
+
+    def serialize_transport_parameters(self) -> bytes:
+        """
+        Say how many streams the peer may open.
+        """
+        library = pull_quic_transport_parameters(
+            Buffer(data=super().serialize_transport_parameters())
+        )
+        ours = dataclasses.replace(
+            library, initial_max_streams_bidi=MAX_STREAMS, initial_max_streams_uni=0
+        )
+        buffer = Buffer(capacity=1024)
+        push_quic_transport_parameters(buffer, ours)
+        return bytes(buffer.data)
+
+
+class _Connection(QuicConnection):
+    """
+    The library's connection with our limit of streams.
+    """
+
+    def _create_core(self, remote_addr: Any, initial_dcid: bytes, now: float) -> None:
+        """
+        Make the native core.
+        """
+        _ours.is_creating = True
+        try:
+            super()._create_core(remote_addr, initial_dcid, now)
+        finally:
+            _ours.is_creating = False
+
+    def _create_tls(self, remote_source_cid: bytes | None) -> QuicTlsBridge:
+        """
+        Make the TLS side.
+        """
+        self._tls = _Bridge(
+            self._configuration,
+            version=self._version,
+            local_initial_source_connection_id=self.host_cid,
+            remote_initial_source_connection_id=remote_source_cid,
+            original_destination_connection_id=self._original_destination_connection_id,
+            retry_source_connection_id=self._retry_source_connection_id,
+            session_ticket_fetcher=None,
+            session_ticket_handler=None,
+            quic_logger=None,
+            version_change_handler=self._set_version,
+        )
+        return self._tls
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Terminated:
+    """
+    The connection is over.
+
+    @ivar reason: what was said, in a line.
+    @ivar is_ours: whether the guard ended it, because the library failed.
+    """
+
+    reason: str
+    is_ours: bool = False
+
+
+Event = events.QuicEvent | Terminated
+
+
+def encode_retry(source_cid: bytes, peer_cid: bytes, original_cid: bytes, token: bytes) -> bytes:
+    """
+    Write a Retry packet.
+
+    @see: RFC 9000 §17.2.5
+    """
+    return encode_quic_retry(VERSION, source_cid, peer_cid, original_cid, token)
+
+
+def encode_version_negotiation(source_cid: bytes, peer_cid: bytes) -> bytes:
+    """
+    Write a Version Negotiation packet that offers what we speak.
+
+    @see: RFC 9000 §17.2.1
+    """
+    return encode_quic_version_negotiation(source_cid, peer_cid, [VERSION])
+
+
+class QUICConnection:
+    """
+    One QUIC connection, whatever the ways that its datagrams take.
+
+    @ivar connection_ids: the IDs by which datagrams for us are known.
+    @ivar is_over: nothing more will come out of it.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        original_cid: bytes | None = None,
+        retry_cid: bytes | None = None,
+    ) -> None:
+        """
+        @param original_cid: for a listener, the destination connection ID of
+            the dialler's first Initial; C{None} makes a dialler.
+        @param retry_cid: for a listener that sent a Retry, the ID it chose.
+        """
+        self.is_dialler = original_cid is None
+        configuration = QuicConfiguration(
+            alpn_protocols=[ALPN],
+            connection_id_length=CONNECTION_ID_LENGTH,
+            idle_timeout=IDLE_TIMEOUT,
+            is_client=self.is_dialler,
+            max_datagram_size=MAX_DATAGRAM_SIZE,
+            probe_datagram_size=False,
+            max_datagram_frame_size=65536,
+            server_name="atmosphere" if self.is_dialler else None,
+            cipher_suites=[CipherSuite.AES_128_GCM_SHA256, CipherSuite.CHACHA20_POLY1305_SHA256],
+            signature_algorithms=[SignatureAlgorithm.ED25519],
+            verify_mode=0,
+            verify_hostname=False,
+        )
+        if not self.is_dialler:
+            configuration.certificate = load_pem_x509_certificates(credentials.certificate_pem)[0]
+            configuration.private_key = load_pem_private_key(credentials.private_key_pem)
+        self._connection = _Connection(
+            configuration=configuration,
+            original_destination_connection_id=original_cid,
+            retry_source_connection_id=retry_cid,
+        )
+        self.connection_ids = {self._connection.host_cid}
+        if original_cid is not None:
+            self.connection_ids.add(original_cid if retry_cid is None else retry_cid)
+        self.is_over = False
+        self._own_events: deque[Terminated] = deque()
+
+    def _guard(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """
+        Call the library; if it fails in any way, this connection is over.
+
+        @return: what the call returned; C{None} if it failed.
+        """
+        if self.is_over:
+            return None
+        try:
+            return call(*args, **kwargs)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            self.is_over = True
+            self._own_events.append(
+                Terminated(f"QUIC failed: {type(error).__name__}: {error!s:.200}", is_ours=True)
+            )
+            return None
+
+    def connect(self, now: float) -> None:
+        """
+        Make the dialler's first flight.
+        """
+        self._guard(self._connection.connect, _CONSTANT_ADDRESS, now)
+
+    def receive_datagrams(self, datagrams: Sequence[bytes], now: float) -> None:
+        """
+        Take datagrams that bear one of our connection IDs.
+        """
+        self._guard(
+            self._connection.receive_many_datagrams, list(datagrams), _CONSTANT_ADDRESS, now
+        )
+
+    def datagrams_to_send(self, now: float) -> list[bytes]:
+        """
+        Hand out what is to be sent now.
+        """
+        pairs = self._guard(self._connection.datagrams_to_send, now)
+        return [data for data, _ in pairs] if pairs else []
+
+    def get_timer(self) -> float | None:
+        """
+        Say when L{handle_timer} is due.
+        """
+        return self._guard(self._connection.get_timer)
+
+    def handle_timer(self, now: float) -> None:
+        """
+        Do what is due.
+        """
+        self._guard(self._connection.handle_timer, now)
+
+    def next_event(self) -> Event | None:
+        """
+        Hand out the oldest event; keeps L{connection_ids} true on the way.
+        """
+        if self._own_events:
+            return self._own_events.popleft()
+        event: events.QuicEvent | None = self._guard(self._connection.next_event)
+        if isinstance(event, events.ConnectionIdIssued):
+            self.connection_ids.add(event.connection_id)
+        elif isinstance(event, events.ConnectionIdRetired):
+            self.connection_ids.discard(event.connection_id)
+        elif isinstance(event, events.ConnectionTerminated):
+            self.is_over = True
+            return Terminated(event.reason_phrase or f"closed with code {event.error_code}")
+        return event
+
+    def open_stream(self) -> int:
+        """
+        Say which stream the next L{send_stream} with its number opens.
+        """
+        return self._guard(self._connection.get_next_available_stream_id) or 0
+
+    def send_stream(self, stream_id: int, data: bytes, fin: bool = False) -> None:
+        """
+        Queue bytes on a stream.
+        """
+        self._guard(self._connection.send_stream_data, stream_id, data, fin)
+
+    def reset_stream(self, stream_id: int, code: int) -> None:
+        """
+        Give up sending on a stream.
+        """
+        self._guard(self._connection.reset_stream, stream_id, code)
+
+    def stop_stream(self, stream_id: int, code: int) -> None:
+        """
+        Ask the peer to give up sending on a stream.
+        """
+        self._guard(self._connection.stop_stream, stream_id, code)
+
+    def unsent(self, stream_id: int) -> int:
+        """
+        Say how many bytes of a stream were not sent for the first time yet.
+        """
+        return self._guard(self._connection.get_send_buffer_size, stream_id) or 0
+
+    def send_datagram(self, data: bytes) -> None:
+        """
+        Queue a DATAGRAM frame (RFC 9221); the caller has checked its size.
+        """
+        self._guard(self._connection.send_datagram_frame, data)
+
+    def send_ping(self) -> None:
+        """
+        Send a PING, so that a path that came back carries data at once.
+        """
+        self._guard(self._connection.send_ping, 0)
+
+    def close(self, code: int, reason: str) -> None:
+        """
+        Close; L{Terminated} follows when the peer has had time to hear of it.
+        """
+        self._guard(self._connection.close, code, None, reason[:200])
+
+    @property
+    def smoothed_rtt(self) -> float | None:
+        """
+        QUIC's own idea of the round trip, in seconds.
+        """
+        core = self._connection._core  # noqa: SLF001  # there is no public name for it
+        return None if core is None or self.is_over else core.smoothed_rtt
+
+    def peer_node_id(self) -> NodeID:
+        """
+        Read the listener's node ID from its certificate, at HandshakeCompleted.
+
+        @raise IdentityError: more than one certificate, an oversized one, or
+            a key that may not name a node.
+        @raise DecodeError: a key of another algorithm.
+        """
+        certificate = self._guard(self._connection.get_peercert)
+        if certificate is None:
+            raise IdentityError("the listener showed no certificate")
+        if self._guard(self._connection.get_issuercerts):
+            raise IdentityError("the listener showed several certificates")
+        if len(certificate.public_bytes()) > MAX_CERTIFICATE_LENGTH:
+            raise IdentityError("the listener's certificate is too large")
+        try:
+            spki = certificate.public_key()
+        except ValueError:
+            raise DecodeError("the listener's certificate has no readable key") from None
+        return node_id_of_public_key(bytes(spki))
+
+    def channel_binding(self) -> bytes:
+        """
+        Derive 32 bytes that both ends of this connection have, and no other.
+
+        The library offers no exporter (RFC 8446 §7.5); its exporter master
+        secret, over its own transcript, is hashed with a label of ours.
+
+        @raise IdentityError: none is to be had; the link must be refused.
+        """
+        context = self._connection.tls
+        schedule = None if context is None else context.key_schedule
+        secret = self._guard(schedule.derive_secret, b"exp master") if schedule else None
+        if not secret or len(secret) < 32:
+            raise IdentityError("this connection has no channel binding")
+        return hashlib.sha256(_BINDING_LABEL + secret).digest()

@@ -1,0 +1,229 @@
+# -*- test-case-name: tests.network.quic.test_handshake -*-
+"""
+The messages of a link's control stream, and the dialler's proof.
+
+The format is in C{docs/protocols/link.md}, sections 2 and 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ... import wire
+from ...errors import DecodeError, IdentityError
+from ...identity import NodeID, NodeKey
+
+__all__ = [
+    "Credit",
+    "Message",
+    "MessageReader",
+    "Offer",
+    "Proof",
+    "Refused",
+    "Welcome",
+    "decode_message",
+    "encode_message",
+    "make_proof",
+    "proof_holds",
+]
+
+MAX_MESSAGE_LENGTH = 12_288
+MAX_CHAIN_LENGTH = 4_096
+MAX_OFFER_LENGTH = 4_096
+INSTANCE_LENGTH = 16
+_DOMAIN = b"atmosphere link proof v1\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """
+    The dialler says who it is, and proves it.
+
+    @ivar node: the dialler.
+    @ivar instance: 16 bytes of its process.
+    @ivar chain: its membership chain, or empty.
+    @ivar replaces: it had a proven link to the listener when it dialled.
+    @ivar signature: 64 bytes, see L{make_proof}.
+    """
+
+    node: NodeID
+    instance: bytes
+    chain: bytes
+    replaces: bool
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """
+    The listener takes the dialler in.
+    """
+
+    instance: bytes
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """
+    The listener does not take the dialler in.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """
+    What the path layer tells the peer's path layer.
+    """
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """
+    The receiver of a stream lets its sender send up to a total.
+    """
+
+    stream_id: int
+    limit: int
+
+
+Message = Proof | Welcome | Refused | Offer | Credit
+
+
+def _signed(
+    listener: NodeID, dialler: NodeID, instance: bytes, replaces: bool, binding: bytes
+) -> bytes:
+    """
+    Lay out the bytes that the proof signs.
+    """
+    return b"".join((_DOMAIN, listener.raw, dialler.raw, instance, bytes((replaces,)), binding))
+
+
+def make_proof(
+    key: NodeKey, listener: NodeID, instance: bytes, chain: bytes, replaces: bool, binding: bytes
+) -> Proof:
+    """
+    Prove to a listener who we are.
+
+    @param binding: the connection's channel binding, 32 bytes.
+    """
+    signature = key.sign(_signed(listener, key.node_id, instance, replaces, binding))
+    return Proof(key.node_id, instance, chain, replaces, signature)
+
+
+def proof_holds(proof: Proof, listener: NodeID, binding: bytes) -> bool:
+    """
+    Say whether a proof was made by its node, for this listener and connection.
+    """
+    if proof.node == listener:
+        return False
+    signed = _signed(listener, proof.node, proof.instance, proof.replaces, binding)
+    return proof.node.verifies(proof.signature, signed)
+
+
+def encode_message(message: Message) -> bytes:
+    """
+    Write one message, its length first.
+
+    @raise ValueError: longer than a message may be.
+    """
+    parts: list[wire.Value]
+    match message:
+        case Proof():
+            parts = [
+                1,
+                message.node.raw,
+                message.instance,
+                message.chain,
+                message.replaces,
+                message.signature,
+            ]
+        case Welcome():
+            parts = [2, message.instance, message.chain]
+        case Refused():
+            parts = [3, message.reason]
+        case Offer():
+            parts = [4, message.payload]
+        case Credit():
+            parts = [5, message.stream_id, message.limit]
+    body = wire.encode(parts)
+    if len(body) > MAX_MESSAGE_LENGTH:
+        raise ValueError(f"a control message of {len(body)} bytes")
+    return len(body).to_bytes(2, "big") + body
+
+
+def _decode_proof(parts: list[wire.Value]) -> Proof:
+    """
+    Read the proof's five fields.
+    """
+    match parts:
+        case [bytes(node), bytes(instance), bytes(chain), bool(replaces), bytes(signature)]:
+            pass
+        case _:
+            raise DecodeError("malformed proof", section="link §3")
+    if len(instance) != INSTANCE_LENGTH or len(signature) != 64 or len(chain) > MAX_CHAIN_LENGTH:
+        raise DecodeError("a field of the proof has a wrong length", section="link §3")
+    try:
+        return Proof(NodeID(node), instance, chain, replaces, signature)
+    except IdentityError as error:
+        raise DecodeError(f"the proof's node: {error}", section="link §3") from error
+
+
+def decode_message(body: bytes) -> Message | None:
+    """
+    Read one message without its length.
+
+    @return: C{None} for a kind that is not known, which is to be ignored.
+    @raise DecodeError: a known kind in a wrong form, or no message at all.
+    """
+    value = wire.decode(body, max_length=MAX_MESSAGE_LENGTH)
+    if not isinstance(value, list) or not value or type(value[0]) is not int:
+        raise DecodeError("not a control message", section="link §2")
+    match value:
+        case [1, *parts]:
+            return _decode_proof(parts)
+        case [2, bytes(instance), bytes(chain)]:
+            if len(instance) == INSTANCE_LENGTH and len(chain) <= MAX_CHAIN_LENGTH:
+                return Welcome(instance, chain)
+        case [3, str(reason)]:
+            return Refused(reason[:200])
+        case [4, bytes(payload)]:
+            if len(payload) <= MAX_OFFER_LENGTH:
+                return Offer(payload)
+        case [5, int(stream_id), int(limit)]:
+            if 0 <= stream_id < 1 << 62 and 0 <= limit < 1 << 62:
+                return Credit(stream_id, limit)
+        case [int(kind), *_] if not 1 <= kind <= 5:
+            return None
+    raise DecodeError(f"malformed control message of kind {value[0]}", section="link §2")
+
+
+class MessageReader:
+    """
+    Cuts a stream of bytes into messages; holds less than one message.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """
+        Take bytes and hand out the bodies that they complete.
+
+        @raise DecodeError: a length beyond what a message may have.
+        """
+        self._buffer += data
+        while len(self._buffer) >= 2:
+            length = int.from_bytes(self._buffer[:2], "big")
+            if length > MAX_MESSAGE_LENGTH:
+                raise DecodeError(f"a control message of {length} bytes", section="link §2")
+            if len(self._buffer) < 2 + length:
+                return
+            body = bytes(self._buffer[2 : 2 + length])
+            del self._buffer[: 2 + length]
+            yield body

@@ -1,0 +1,80 @@
+# -*- test-case-name: tests.test_wire -*-
+"""
+The encoding of our messages: deterministic CBOR (RFC 8949 §4.2.1), read strictly.
+
+One value has one encoding, and any other is refused: indefinite lengths, long
+forms of numbers, unsorted or duplicate keys, tags, floats and trailing bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import cbor2
+
+from .errors import DecodeError
+
+__all__ = ["MAX_DEPTH", "Value", "decode", "encode"]
+
+Value: TypeAlias = Any
+"""C{None}, C{bool}, C{int}, C{bytes}, C{str}, or a C{list} or C{dict} of such."""
+
+MAX_DEPTH = 8
+
+
+def encode(value: Value) -> bytes:
+    """
+    Write a value in its one encoding.
+    """
+    return cbor2.dumps(value, canonical=True)
+
+
+def _check(value: Value, depth: int) -> None:
+    """
+    Refuse types that we do not use, and values that are nested too deeply.
+    """
+    if depth > MAX_DEPTH:
+        raise DecodeError("CBOR nested too deeply")
+    match value:
+        case None | bool() | int() | bytes() | str():
+            return
+        case list():
+            for item in value:
+                _check(item, depth + 1)
+        case dict():
+            for key, item in value.items():
+                if not isinstance(key, (int, str, bytes)):
+                    raise DecodeError("a CBOR key of a kind that is not used here")
+                _check(item, depth + 1)
+        case _:
+            raise DecodeError("a CBOR value of a kind that is not used here")
+
+
+def decode(data: bytes, *, max_length: int) -> Value:
+    """
+    Read exactly one value.
+
+    @param max_length: refuse more bytes than this before looking at them.
+    @raise DecodeError: anything but the one encoding of one value.
+    """
+    if len(data) > max_length:
+        raise DecodeError(f"{len(data)} bytes of CBOR where {max_length} are the most")
+    try:
+        value = cbor2.loads(data)
+    except (
+        cbor2.CBORDecodeError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        raise DecodeError(f"not CBOR: {type(error).__name__}") from None
+    _check(value, 1)
+    try:
+        is_canonical = encode(value) == data
+    except (cbor2.CBOREncodeError, ValueError) as error:
+        raise DecodeError(f"not CBOR: {type(error).__name__}") from None
+    if not is_canonical:
+        raise DecodeError("not deterministic CBOR", section="RFC 8949 §4.2.1")
+    return value

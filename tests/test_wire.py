@@ -1,0 +1,80 @@
+"""
+Tests for L{atmosphere.wire}.
+"""
+
+from hypothesis import given, settings, strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from atmosphere import wire
+from atmosphere.errors import DecodeError
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**64), 2**64 - 1) | st.binary() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.integers(0, 99) | st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
+class WireTests(SynchronousTestCase):
+    """
+    One value has one encoding.
+    """
+
+    @settings(derandomize=True, max_examples=200, deadline=None)
+    @given(VALUES)
+    def test_round_trip(self, value: wire.Value) -> None:
+        """
+        What is written reads back.
+        """
+        try:
+            back = wire.decode(wire.encode(value), max_length=100_000)
+        except DecodeError as error:
+            self.assertIn("deeply", str(error))
+        else:
+            self.assertEqual(back, value)
+
+    @settings(derandomize=True, max_examples=300, deadline=None)
+    @given(st.binary(max_size=64))
+    def test_any_bytes(self, data: bytes) -> None:
+        """
+        Any bytes are a value in its one encoding, or a L{DecodeError}.
+        """
+        try:
+            value = wire.decode(data, max_length=64)
+        except DecodeError:
+            return
+        self.assertEqual(wire.encode(value), data)
+
+    def test_other_spellings(self) -> None:
+        """
+        A second spelling of a value is refused, whatever it is.
+        """
+        for text in (
+            "1800",  # 0 in two bytes
+            "9fff",  # an array of indefinite length
+            "bf0102ff",  # a map of indefinite length
+            "a201020103",  # a key twice
+            "a202010102",  # keys out of order
+            "0000",  # a byte too many
+            "c074323031332d30332d32315432303a30343a30305a",  # a tag
+            "f90000",  # a float
+            "fb7ff8000000000000",  # not a number
+            "f7",  # undefined
+            "a1800000",  # an array as a key
+            "5affffffff00",  # a length beyond the end
+            "9bffffffffffffffff",
+            "",
+        ):
+            self.assertRaises(DecodeError, wire.decode, bytes.fromhex(text), max_length=64)
+
+    def test_depth_and_length(self) -> None:
+        """
+        Deep nesting and long input end early and cheaply.
+        """
+        self.assertEqual(wire.decode(b"\x81" * 7 + b"\x80", max_length=8), [[[[[[[[]]]]]]]])
+        self.assertRaises(DecodeError, wire.decode, b"\x81" * 8 + b"\x80", max_length=9)
+        self.assertRaises(DecodeError, wire.decode, b"\x81" * 60_000, max_length=65_536)
+        self.assertRaises(DecodeError, wire.decode, b"\x41a", max_length=1)
