@@ -1,0 +1,132 @@
+# -*- test-case-name: tests.node.test_control -*-
+"""
+What the local API asks of a node: the seam between C{control.py} and
+whatever runs the node, L{atmosphere.node.service.NodeService} or a fake.
+
+Everything that comes back is ready for JSON: strings, numbers, booleans,
+C{None}, and lists and dictionaries of them with strings as keys. Text that a
+peer chose is handed on as it is; whoever shows it escapes it. A failure is
+one of L{atmosphere.errors}; the command line ends with its C{exit_code}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+__all__ = ["JSON", "Emit", "NodeAPI"]
+
+JSON = dict[str, Any]
+Emit = Callable[[JSON], None]
+
+
+class NodeAPI(Protocol):
+    """
+    A running node, as the command line sees it.
+    """
+
+    def status(self) -> JSON:
+        """
+        Say who the node is and how it fares.
+
+        @return: C{node_id}, C{name}, C{mesh_id} (C{None} outside a mesh),
+            C{mesh_name}, C{listening} (a list of C{IP:PORT}), C{relay}
+            (C{{"url": …, "ok": …, "error": …}}, or C{None} without one),
+            C{relays} (a list of the same), C{peers}
+            (C{{"known": n, "connected": n}}), C{warnings} (a list of texts).
+        """
+        ...
+
+    def peers(self) -> list[JSON]:
+        """
+        List the other members.
+
+        @return: of each C{node_id}, C{name}, C{state} (C{connected},
+            C{reachable}, C{away} or C{gone}) and C{path}: C{None}, or C{kind}
+            (C{direct}, C{punched}, C{relayed}), C{remote}, C{rtt_ms}.
+        """
+        ...
+
+    def ping(
+        self,
+        peer: str,
+        *,
+        count: int,
+        interval: float,
+        timeout: float,
+        until_direct: bool,
+        emit: Emit,
+    ) -> Deferred[JSON]:
+        """
+        Measure the way to a peer.
+
+        @param peer: a name, a node ID or the beginning of one.
+        @param count: pings to send; 0 means until cancelled.
+        @param interval: seconds between them.
+        @param timeout: seconds to wait for each reply, and for the link.
+        @param until_direct: stop at the first reply by a path that is not
+            relayed.
+        @param emit: called with C{seq}, C{rtt_ms} and C{path} (C{kind},
+            C{remote}) for each reply.
+        @return: C{peer}, C{node_id}, C{sent}, C{received}, C{rtt_ms}
+            (C{min}, C{median}, C{max}, or C{None}), C{path},
+            C{first_reply_ms}, C{direct_ms}, C{replies}. Cancelling ends the
+            pings.
+        """
+        ...
+
+    def invite(self, *, hours: float, uses: int, mesh_name: str | None) -> Deferred[JSON]:
+        """
+        Make a join code; found a mesh if the node is in none.
+
+        @param mesh_name: the name of a mesh to be founded; C{None} means C{home}.
+        @return: C{code} (with its prefix), C{expires_at} (POSIX seconds),
+            C{invite_id}, C{uses}, C{mesh_id}, C{mesh_name}, C{founded}
+            (whether that happened now), C{warnings}.
+        """
+        ...
+
+    def invitations(self) -> list[JSON]:
+        """
+        List the invitations that this node gave: of each C{invite_id},
+        C{expires_at}, C{uses}, C{redeemed_by} (node IDs), C{revoked}.
+        """
+        ...
+
+    def revoke_invitation(self, invite_id: str) -> JSON:
+        """
+        Make an invitation worthless from now on.
+
+        @param invite_id: its ID, or the beginning of it.
+        @return: C{invite_id}.
+        """
+        ...
+
+    def join(self, code: str) -> Deferred[JSON]:
+        """
+        Become a member by a join code.
+
+        @return: C{mesh_id}, C{mesh_name}, C{node_id}, C{name}, C{admitted_by}.
+            Cancelling gives up; a code that was redeemed meanwhile may be
+            redeemed again by this node.
+        """
+        ...
+
+    def leave(self) -> Deferred[JSON]:
+        """
+        Leave the mesh and forget its members.
+
+        @return: C{mesh_id} and C{mesh_name} of the mesh that was left.
+        """
+        ...
+
+    def network(self) -> Deferred[JSON]:
+        """
+        Report on this node's network, see L{atmosphere.node.report}.
+
+        @return: C{local}, C{public}, C{behind_nat}, C{reachable}, C{mapping},
+            C{filtering}, C{relays}, C{udp}, C{ipv6}.
+        """
+        ...

@@ -1,0 +1,261 @@
+# -*- test-case-name: tests.node.test_database -*-
+"""
+What changes often or must change all at once: members and invitations, in SQLite.
+
+The database is in write-ahead mode and flushes every commit to the disk, so
+that whatever was acknowledged survives C{kill -9} and a power cut. Its format
+stands in C{user_version}. Members can be learnt again from the mesh and
+invitations can be made again, so a damaged database is set aside and begun
+anew; that is said, and never done to a database in a newer format.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from atmosphere.errors import StateError
+
+from .state_file import check_private, flush_directory, set_aside
+
+__all__ = ["MeshDatabase", "StoredMember"]
+
+FORMAT = 1
+APPLICATION_ID = 0x61746D6F  # "atmo"
+
+#: What SQLite keeps beside a database in write-ahead mode.
+_SIDES = ("-wal", "-shm")
+
+_SCHEMA = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE members (
+    node BLOB PRIMARY KEY CHECK (length(node) = 32),
+    chain BLOB NOT NULL,
+    record BLOB,
+    seen REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE invitations (
+    invite_id BLOB PRIMARY KEY,
+    key BLOB NOT NULL,
+    expires_at REAL NOT NULL,
+    uses INTEGER NOT NULL CHECK (uses > 0),
+    revoked INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE TABLE redemptions (
+    invite_id BLOB NOT NULL REFERENCES invitations ON DELETE CASCADE,
+    joiner BLOB NOT NULL CHECK (length(joiner) = 32),
+    place INTEGER NOT NULL,
+    PRIMARY KEY (invite_id, joiner)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMember:
+    """
+    What is kept of a member.
+
+    @ivar node: the 32 bytes of its key.
+    @ivar chain: its membership chain, as it came.
+    @ivar record: its newest signed record, as it came; C{None} if there is none.
+    @ivar seen: POSIX time at which it was last heard of.
+    """
+
+    node: bytes
+    chain: bytes
+    record: bytes | None
+    seen: float
+
+
+class MeshDatabase:
+    """
+    The open database. Only the directory's owner has one that writes.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        wall: Callable[[], float],
+        notice: Callable[[str], None],
+        may_write: bool = True,
+    ) -> None:
+        """
+        @param notice: is told, in one line for people, what was mended.
+        @raise StateError: open to others, in a newer format, or not to be
+            opened.
+        """
+        self.path = path
+        self._may_write = may_write
+        try:
+            self._connection = self._connect()
+            return
+        except sqlite3.OperationalError as error:
+            raise StateError(f"{path} cannot be opened: {error}") from None
+        except sqlite3.DatabaseError as error:
+            if not may_write:
+                raise StateError(f"{path} is damaged: {error}") from None
+            damage = str(error)
+        aside = set_aside(path, "corrupt", wall())
+        for ending in _SIDES:
+            side = path.with_name(path.name + ending)
+            if side.exists():
+                os.rename(side, aside.with_name(aside.name + ending))
+        notice(
+            f"{path} was damaged ({damage}) and set aside as {aside}: members will be learnt"
+            " again, but invitations that were open are lost; make new ones"
+        )
+        with self._errors():
+            self._connection = self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        """
+        Open the file, check it, and make its tables if it is new.
+
+        @raise sqlite3.DatabaseError: it is damaged.
+        """
+        if not self.path.exists():
+            if not self._may_write:
+                connection = sqlite3.connect(":memory:", isolation_level=None)
+                connection.executescript(_SCHEMA)
+                return connection
+            self._create()
+        check_private(self.path, self.path.stat())
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=5)
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _create(self) -> None:
+        """
+        Make an empty database under another name and rename it: so one that
+        has no tables is always a damaged one.
+        """
+        beside = self.path.with_name(f".{self.path.name}.new")
+        for each in (beside, *(self.path.with_name(self.path.name + end) for end in _SIDES)):
+            each.unlink(missing_ok=True)
+        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        connection = sqlite3.connect(beside, isolation_level=None)
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
+                f" PRAGMA user_version = {FORMAT}; COMMIT;"
+            )
+        finally:
+            connection.close()
+        os.rename(beside, self.path)
+        flush_directory(self.path.parent)
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """
+        Check a connection's format and content, and set how it works.
+        """
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        if found > FORMAT and application == APPLICATION_ID:
+            raise StateError(
+                f"{self.path} was written by a newer atmosphere (format {found}, this one reads"
+                f" {FORMAT}); use that version, nothing was changed"
+            )
+        if found != FORMAT or application != APPLICATION_ID:
+            raise sqlite3.DatabaseError("it is no database of ours")
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(str(verdict).splitlines()[0])
+        connection.execute("PRAGMA foreign_keys = ON")
+        if not self._may_write:
+            connection.execute("PRAGMA query_only = ON")
+            return
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    def close(self) -> None:
+        """
+        Close the database; the write-ahead log is folded in.
+        """
+        self._connection.close()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """
+        Turn SQLite's errors into ours.
+        """
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StateError(f"{self.path}: {error}") from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """
+        Hold the one writer's lock; commit and flush at the end, or undo
+        everything if the body raises.
+        """
+        with self._errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            try:
+                self._connection.execute("COMMIT")
+            except sqlite3.Error:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def rows(self, query: str, *arguments: object) -> list[tuple[object, ...]]:
+        """
+        Read rows.
+        """
+        with self._errors():
+            return self._connection.execute(query, arguments).fetchall()
+
+    # ---------------------------------------------------------- the mesh
+
+    def claim(self, mesh_id: str) -> None:
+        """
+        Make the database that of one mesh: the rows of any other one go.
+        """
+        with self.transaction() as rows:
+            found = rows.execute("SELECT value FROM facts WHERE name = 'mesh'").fetchone()
+            if found is not None and found[0] == mesh_id:
+                return
+            rows.execute("DELETE FROM members")
+            rows.execute("DELETE FROM invitations")
+            rows.execute("INSERT OR REPLACE INTO facts VALUES ('mesh', ?)", (mesh_id,))
+
+    def members(self) -> list[StoredMember]:
+        """
+        List the members.
+        """
+        with self._errors():
+            found = self._connection.execute(
+                "SELECT node, chain, record, seen FROM members ORDER BY node"
+            )
+            return [StoredMember(*row) for row in found]
+
+    def upsert_members(self, members: Iterable[StoredMember]) -> None:
+        """
+        Keep members, in place of what was known of them, all in one commit.
+        """
+        with self.transaction() as rows:
+            rows.executemany(
+                "INSERT OR REPLACE INTO members (node, chain, record, seen) VALUES (?, ?, ?, ?)",
+                [(each.node, each.chain, each.record, each.seen) for each in members],
+            )
+
+    def remove_members(self, nodes: Iterable[bytes]) -> None:
+        """
+        Forget members.
+        """
+        with self.transaction() as rows:
+            rows.executemany("DELETE FROM members WHERE node = ?", [(node,) for node in nodes])
