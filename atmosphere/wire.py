@@ -8,7 +8,8 @@ forms of numbers, unsorted or duplicate keys, tags, floats and trailing bytes.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeAlias
 
 import cbor2
 
@@ -27,6 +28,25 @@ def encode(value: Value) -> bytes:
     Write a value in its one encoding.
     """
     return cbor2.dumps(value, canonical=True)
+
+
+def _refuse_tag(*_: object) -> NoReturn:
+    """
+    Refuse a tag whatever it holds.
+    """
+    raise ValueError("a tag")
+
+
+class _NoTags(dict[int, Callable[..., NoReturn]]):
+    """
+    A decoder for every tag there is, which refuses it.
+
+    Else the library would compile regular expressions and work out fractions
+    for whoever sends them, before our own check comes.
+    """
+
+    def __missing__(self, tag: int) -> Callable[..., NoReturn]:
+        return _refuse_tag
 
 
 def _check(value: Value, depth: int) -> None:
@@ -60,7 +80,7 @@ def decode(data: bytes, *, max_length: int) -> Value:
     if len(data) > max_length:
         raise DecodeError(f"{len(data)} bytes of CBOR where {max_length} are the most")
     try:
-        value = cbor2.loads(data)
+        value = cbor2.loads(data, semantic_decoders=_NoTags(), max_depth=2 * MAX_DEPTH)
     except (
         cbor2.CBORDecodeError,
         ValueError,

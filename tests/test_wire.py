@@ -70,6 +70,15 @@ class WireTests(SynchronousTestCase):
         ):
             self.assertRaises(DecodeError, wire.decode, bytes.fromhex(text), max_length=64)
 
+    def test_no_tag_is_obeyed(self) -> None:
+        """
+        What a tag asks for, such as a regular expression to be compiled, is not done.
+        """
+        for number in (0, 2, 4, 5, 25, 28, 30, 35, 36, 55799, 2**64 - 1):
+            data = b"\xdb" + number.to_bytes(8, "big") + b"\x60"
+            error = self.assertRaises(DecodeError, wire.decode, data, max_length=64)
+            self.assertEqual(str(error), "not CBOR: CBORDecodeError")
+
     def test_depth_and_length(self) -> None:
         """
         Deep nesting and long input end early and cheaply.
