@@ -1,3 +1,23 @@
 """
 Simulated networks and clocks, for our tests and for those who embed atmosphere.
+
+A L{SimulatedNetwork} has hosts, each of them a Twisted reactor, on one
+L{twisted.internet.task.Clock} and from one seed: the programs that run in it
+are the real ones, and the same seed gives the same run.
 """
+
+from .host import Host
+from .link import Link, TraceRecord
+from .network import Segment, SimulatedNetwork
+from .randomness import seeded_entropy, seeded_random, wall_clock
+
+__all__ = [
+    "Host",
+    "Link",
+    "Segment",
+    "SimulatedNetwork",
+    "TraceRecord",
+    "seeded_entropy",
+    "seeded_random",
+    "wall_clock",
+]

@@ -1,0 +1,388 @@
+# -*- test-case-name: tests.testing.test_network -*-
+"""
+A network of simulated hosts, on one clock, from one seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from random import Random
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from .agenda import Agenda
+from .host import Host
+from .link import Flow, Gate, Kind, Link, Packet, TraceRecord
+from .resolver import NameTable
+
+__all__ = ["Attachment", "Node", "Segment", "SimulatedNetwork"]
+
+
+class Node(Protocol):
+    """
+    What may hang on a network: a host or a router.
+    """
+
+    name: str
+
+    def packet_received(self, packet: Packet, attachment: Attachment) -> None:
+        """
+        Take a packet that came by one of our attachments.
+        """
+
+
+class Attachment:
+    """
+    How a node hangs on a segment: an address there, and a line to it.
+
+    @ivar node: the host or router.
+    @ivar segment: the network that it hangs on.
+    @ivar address: the node's address there.
+    @ivar link: the line; set it by L{SimulatedNetwork.set_link}.
+    """
+
+    def __init__(self, node: Node, segment: Segment, address: str, link: Link) -> None:
+        self.node = node
+        self.segment = segment
+        self.address = address
+        self.link = link
+        self.up = Gate()
+        self.down = Gate()
+
+    def reaches(self, address: str) -> bool:
+        """
+        Say whether a packet to an address could leave by here.
+        """
+        return True
+
+    def send(self, packet: Packet) -> None:
+        """
+        Send a packet to whoever has its destination, or to the router.
+        """
+        self.segment.send(self, packet)
+
+    def receive(self, packet: Packet) -> None:
+        """
+        Take a packet that came over the line.
+        """
+        self.node.packet_received(packet, self)
+
+
+class Segment:
+    """
+    A network in which every node reaches every other: the internet, or a LAN.
+
+    @ivar name: its name, for traces.
+    @ivar gateway: the attachment of the router to which packets for other
+        networks go.
+    """
+
+    def __init__(
+        self, name: str, agenda: Agenda, seed: int, note: Callable[[str, Packet], None]
+    ) -> None:
+        self.name = name
+        self.gateway: Attachment | None = None
+        self._agenda = agenda
+        self._seed = seed
+        self._note = note
+        self._attachments: dict[str, Attachment] = {}
+        self._flows: dict[tuple[str, str], Flow] = {}
+        self._pairs: dict[frozenset[str], Link] = {}
+
+    def attach(self, node: Node, address: str, link: Link) -> Attachment:
+        """
+        Hang a node on this network.
+
+        @raise ValueError: the address is taken.
+        """
+        if address in self._attachments:
+            raise ValueError(f"{address} is taken in {self.name}")
+        attachment = self._attachments[address] = Attachment(node, self, address, link)
+        return attachment
+
+    def detach(self, attachment: Attachment) -> None:
+        """
+        Take a node off this network; packets on their way to it vanish.
+        """
+        del self._attachments[attachment.address]
+        self._flows = {k: f for k, f in self._flows.items() if attachment.address not in k}
+
+    def set_pair(self, first: Attachment, second: Attachment, link: Link | None) -> None:
+        """
+        Put one more line between two nodes, or take it away.
+        """
+        pair = frozenset((first.address, second.address))
+        if link is None:
+            self._pairs.pop(pair, None)
+        else:
+            self._pairs[pair] = link
+        self.changed((first.address, second.address))
+
+    def changed(self, addresses: Iterable[str]) -> None:
+        """
+        Note that lines were changed: packets on their way are not touched.
+        """
+        touched = set(addresses)
+        for source, destination in list(self._flows):
+            if source in touched or destination in touched:
+                older = self._flows.pop((source, destination))
+                sender = self._attachments[source]
+                self._flow(sender, self._attachments[destination]).continue_from(older)
+
+    def _flow(self, sender: Attachment, target: Attachment) -> Flow:
+        """
+        Make the flow from one node to another.
+        """
+        pair = self._pairs.get(frozenset((sender.address, target.address)))
+        links = [sender.link, target.link, *([pair] if pair is not None else [])]
+
+        def arrive(packet: Packet) -> None:
+            if self._attachments.get(target.address) is target:
+                target.receive(packet)
+            else:
+                self._note("no host", packet)
+
+        flow = Flow(
+            self._agenda,
+            Random(f"{self._seed} {self.name} {sender.address} {target.address}"),
+            tuple(links),
+            (sender.link, sender.up),
+            (target.link, target.down),
+            arrive,
+            self._note,
+        )
+        self._flows[sender.address, target.address] = flow
+        return flow
+
+    def send(self, sender: Attachment, packet: Packet) -> None:
+        """
+        Send a packet from one node to the next.
+        """
+        destination = packet.destination[0]
+        flow = self._flows.get((sender.address, destination))
+        if flow is None:
+            target = self._attachments.get(destination, self.gateway)
+            if target is None or target is sender:
+                self._note("no route", packet)
+                return
+            flow = self._flows.get((sender.address, target.address))
+            if flow is None:
+                flow = self._flow(sender, target)
+        flow.send(packet)
+
+
+class SimulatedNetwork:
+    """
+    Hosts that are Twisted reactors, and what lies between them.
+
+    Everything happens on the clock: advance it by L{advance} or L{run_until},
+    which go from event to event, or by its own C{advance}.
+
+    The same program with the same seed sees the same times, sizes and events.
+
+    @ivar clock: the clock of all hosts.
+    @ivar internet: the network that all hosts hang on unless told otherwise.
+    @ivar names: what the hosts' resolvers know; each host's name is in it.
+    @ivar hosts: all hosts, by name.
+    """
+
+    def __init__(self, clock: Clock, seed: int, link: Link | None = None) -> None:
+        """
+        @param link: the line of every host that is not given its own.
+        """
+        self.clock = clock
+        self.seed = seed
+        self.agenda = Agenda(clock)
+        self.names = NameTable()
+        self.hosts: dict[str, Host] = {}
+        self._link = link if link is not None else Link()
+        self._trace: list[TraceRecord] | None = None
+        self._cuts: dict[tuple[object, object], frozenset[Kind]] = {}
+        self.internet = self.segment("internet")
+
+    # -------------------------------------------------------------------- building
+
+    def segment(self, name: str) -> Segment:
+        """
+        Make a network apart, such as a LAN.
+        """
+        return Segment(name, self.agenda, self.seed, self.note)
+
+    def host(
+        self, name: str, *addresses: str, on: Segment | None = None, link: Link | None = None
+    ) -> Host:
+        """
+        Make a host.
+
+        @param name: its name, by which the others can look it up.
+        @param addresses: its addresses, IPv4 or IPv6.
+        @param on: the network that it hangs on.
+        @param link: its line to that network.
+        @raise ValueError: the name or an address is taken, or there is no address.
+        """
+        if name in self.hosts or not addresses:
+            raise ValueError(f"{name}: a host needs a name of its own and an address")
+        segment = on if on is not None else self.internet
+        host = Host(name, self.agenda, Random(f"{self.seed} {name}"), self.names, self)
+        for address in addresses:
+            attachment = segment.attach(host, address, link if link is not None else self._link)
+            host.kernel.attachments.append(attachment)
+        self.hosts[name] = host
+        self.names.add(name, *addresses)
+        return host
+
+    def set_link(self, first: Host, second: Host | None = None, **properties: Any) -> None:
+        """
+        Change the line of a host, or put one between two hosts.
+
+        @param second: with it, the line is one more between these two, who
+            hang on the same network; properties that are not named are those of
+            a perfect line.
+        @param properties: fields of L{Link}; those of a single host's line
+            that are not named stay as they are.
+        """
+        if second is not None:
+            link = replace(Link(latency=0.0, mtu=65535), **properties)
+            for one in first.kernel.attachments:
+                for other in second.kernel.attachments:
+                    if one.segment is other.segment:
+                        one.segment.set_pair(one, other, link)
+            return
+        for attachment in first.kernel.attachments:
+            attachment.link = replace(attachment.link, **properties)
+            attachment.segment.changed([attachment.address])
+
+    # ---------------------------------------------------------------------- cutting
+
+    def cut(
+        self,
+        first: Host,
+        second: Host | None = None,
+        *,
+        udp: bool = True,
+        tcp: bool = True,
+        is_one_way: bool = False,
+    ) -> None:
+        """
+        Let nothing through between two hosts, or between one and all others.
+
+        What is on its way is lost as well. NATs between the two make no
+        difference.
+
+        @param second: L{None} for all others.
+        @param udp: whether UDP is cut.
+        @param tcp: whether TCP is cut.
+        @param is_one_way: only from C{first} to C{second}.
+        """
+        kinds = {Kind.UDP, Kind.UNREACHABLE} if udp else set()
+        kinds |= {Kind.TCP} if tcp else set()
+        self._cuts[first, second] = frozenset(kinds) | self._cuts.get((first, second), frozenset())
+        if not is_one_way:
+            back = (second, first)
+            self._cuts[back] = frozenset(kinds) | self._cuts.get(back, frozenset())
+
+    def heal(self, first: Host | None = None, second: Host | None = None) -> None:
+        """
+        Undo L{cut}.
+
+        @param first: L{None} undoes all cuts.
+        @param second: L{None} undoes what C{first} was cut off from all others.
+        """
+        if first is None:
+            self._cuts.clear()
+        else:
+            self._cuts.pop((first, second), None)
+            self._cuts.pop((second, first), None)
+
+    def is_cut(self, packet: Packet, target: Host) -> bool:
+        """
+        Say whether a packet must not reach a host.
+        """
+        cuts = self._cuts
+        if not cuts:
+            return False
+        origin, kind = packet.origin, packet.kind
+        return origin is not target and (
+            kind in cuts.get((origin, target), ())
+            or kind in cuts.get((origin, None), ())
+            or kind in cuts.get((None, target), ())
+        )
+
+    # --------------------------------------------------------------------- watching
+
+    def record(self) -> list[TraceRecord]:
+        """
+        Record from now on what happens to packets.
+
+        @return: the list that grows; two runs may be compared by theirs.
+        """
+        self._trace = []
+        return self._trace
+
+    def note(self, what: str, packet: Packet) -> None:
+        """
+        Record what happened to a packet.
+
+        @param what: empty when it was sent, else how it ended.
+        """
+        if self._trace is not None:
+            kind = f"{packet.kind.value} {what}" if what else packet.kind.value
+            self._trace.append(
+                TraceRecord(
+                    self.clock.rightNow, kind, packet.source, packet.destination, packet.size
+                )
+            )
+
+    # -------------------------------------------------------------------- advancing
+
+    def _step(self, until: float) -> bool:
+        """
+        Go to the next event, but not beyond a time.
+
+        @return: whether there was one.
+        """
+        calls = self.clock.getDelayedCalls()
+        due = min((call.getTime() for call in calls), default=None)
+        if due is None or due > until:
+            return False
+        self.clock.rightNow = max(self.clock.rightNow, due)
+        self.clock.advance(0)
+        return True
+
+    def advance(self, seconds: float) -> None:
+        """
+        Let time pass, event by event.
+        """
+        until = self.clock.rightNow + seconds
+        while self._step(until):
+            continue
+        self.clock.rightNow = until
+
+    def run_until(
+        self, condition: Callable[[], object] | Deferred[Any], limit: float = 60.0
+    ) -> float:
+        """
+        Let time pass until something has happened.
+
+        @param condition: a function that says so, or a Deferred that has a
+            result then; a failure is left in it.
+        @param limit: seconds after which to give up.
+        @return: how many seconds it took.
+        @raise TimeoutError: it did not happen.
+        """
+        start = self.clock.rightNow
+        if isinstance(condition, Deferred):
+            deferred = condition
+            has_happened: Callable[[], object] = lambda: deferred.called  # noqa: E731
+        else:
+            has_happened = condition
+        while not has_happened():
+            if not self._step(start + limit):
+                self.clock.rightNow = start + limit
+                if has_happened():
+                    break
+                raise TimeoutError(f"nothing of the kind within {limit} simulated seconds")
+        return self.clock.rightNow - start
