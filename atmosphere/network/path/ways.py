@@ -1,0 +1,57 @@
+# -*- test-case-name: tests.network.path.test_ways -*-
+"""
+Ways to a peer: straight to an address of it, or through a relay.
+
+A way is what a datagram comes by and leaves by; which one is used is decided in
+L{atmosphere.network.path.paths}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from atmosphere.addresses import TransportAddress
+from atmosphere.identity import NodeID
+
+__all__ = ["DirectWay", "RelayedWay", "Way", "way_text"]
+
+
+@dataclass(frozen=True, slots=True)
+class DirectWay:
+    """
+    UDP from our socket of that address family straight to an address.
+
+    @ivar address: the peer's, or its NAT's.
+    """
+
+    address: TransportAddress
+
+
+@dataclass(frozen=True, slots=True)
+class RelayedWay:
+    """
+    Through a relay that both of us are connected to.
+
+    @ivar relay: the relay's URL as we dial it.
+    @ivar peer: whom the relay hands the datagrams to.
+    """
+
+    relay: str
+    peer: NodeID
+
+
+Way: TypeAlias = DirectWay | RelayedWay
+
+
+def way_text(way: Way | None) -> str:
+    """
+    Name a way for people and logs; the peer is known from the context.
+    """
+    match way:
+        case None:
+            return "no way"
+        case DirectWay(address):
+            return str(address)
+        case RelayedWay(relay):
+            return f"relay {relay}"
