@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.errors import ConfigurationError, DecodeError
+from atmosphere.text import is_valid_name
 
 __all__ = [
     "PATH_POLICIES",
@@ -41,12 +42,10 @@ __all__ = [
 
 DEFAULT_UDP_PORT = 7777
 DEFAULT_STUN_PORT = 3478
-MAXIMUM_NAME = 63
 
 #: C{auto} takes the best path, C{relayed} and C{direct} only that kind.
 PATH_POLICIES = ("auto", "relayed", "direct")
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 
 
@@ -103,14 +102,13 @@ def check_name(name: str) -> str:
     Check a node's or a mesh's name.
 
     @return: the name in lower case.
-    @raise ConfigurationError: it is not 1 to 63 letters, digits, dots, dashes
-        and underscores with a letter or digit at both ends.
+    @raise ConfigurationError: no certificate can give it to a node.
     """
     lowered = name.lower()
-    if len(lowered) > MAXIMUM_NAME or _NAME.fullmatch(lowered) is None:
+    if not is_valid_name(lowered):
         raise ConfigurationError(
-            f"{name[:80]!a} is not a name: use 1 to {MAXIMUM_NAME} of the letters a-z, digits,"
-            " dots, dashes and underscores"
+            f"{name[:80]!a} is not a name: use 1 to 63 of the letters a-z, digits, dots, dashes"
+            " and underscores, a letter or digit first"
         )
     return lowered
 
@@ -132,22 +130,20 @@ def parse_host_port(text: str, default_port: int = DEFAULT_STUN_PORT) -> HostPor
 
     @raise ConfigurationError: anything else.
     """
-    host, port_text = text, ""
+    host, colon, port_text = text, "", ""
     if text.startswith("["):
-        host, bracket, port_text = text[1:].partition("]")
-        has_port = port_text.startswith(":")
-        port_text = port_text[1:]
-        is_wrong = not bracket or ":" not in host or (not has_port and port_text != "")
+        host, _, port_text = text[1:].partition("]")
+        colon, port_text = port_text[:1], port_text[1:]
+        is_wrong = colon not in ("", ":") or ":" not in host or "]" not in text
     elif text.count(":") <= 1:
         host, colon, port_text = text.partition(":")
-        has_port = bool(colon)
         is_wrong = False
     else:
-        has_port, is_wrong = False, False
+        is_wrong = False
     is_number = port_text.isascii() and port_text.isdigit() and len(port_text) <= 5
-    if is_wrong or (has_port and not is_number) or len(host) > 253 or not _HOST.fullmatch(host):
+    if is_wrong or (colon and not is_number) or len(host) > 253 or not _HOST.fullmatch(host):
         raise ConfigurationError(f"{text[:80]!a} is not HOST:PORT, such as stun.example.org:3478")
-    return HostPort(host, check_port(int(port_text)) if has_port else default_port)
+    return HostPort(host, check_port(int(port_text)) if colon else default_port)
 
 
 def parse_address(text: str) -> TransportAddress:

@@ -1,0 +1,508 @@
+# -*- test-case-name: tests.node.test_control -*-
+"""
+The local API: HTTP with JSON on a UNIX socket, for the command line.
+
+C{docs/local_api.md} describes it. There is no TCP: a web page cannot reach
+the socket, and who may is decided by the kernel, by the state directory's
+mode and by the user on the other end. One request for each connection, a
+deadline for its arrival, no request that changes anything by GET. A client
+that hangs up cancels what it asked for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, IReactorUNIX
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel, Request
+from typing_extensions import override
+
+from atmosphere.errors import (
+    AtmosphereError,
+    ConfigurationError,
+    DecodeError,
+    ListenError,
+    StateError,
+)
+
+from .api import JSON, NodeAPI
+from .control_arguments import Arguments
+from .local_socket import SocketAddress
+from .strict_json import decode_json, encode_json
+
+__all__ = ["ControlFactory", "ControlService", "peer_user"]
+
+MAXIMUM_CLIENTS = 8
+MAXIMUM_MESSAGE = 64 * 1024
+MAXIMUM_HEADER = 16 * 1024
+REQUEST_TIMEOUT = 10
+
+#: The only name that a client may call us by; there is no other on a UNIX socket.
+HOST = b"localhost"
+
+_HTTP_STATUS = {1: 409, 2: 400, 3: 404, 4: 403}
+
+Route = Callable[["ControlRequest", Arguments], "Deferred[JSON]"]
+
+
+def peer_user(transport: object) -> int | None:
+    """
+    Ask the kernel which user is on the other end of a UNIX socket.
+
+    @return: C{None} where the kernel cannot say; the socket's directory is
+        then what keeps others out.
+    """
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    handle = cast(Any, transport).getHandle()
+    size = struct.calcsize("3i")
+    credentials = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return int(struct.unpack("3i", credentials)[1])
+
+
+class ControlRequest(Request):
+    """
+    One request and its answer.
+    """
+
+    _log = Logger()
+
+    @property
+    def api(self) -> NodeAPI:
+        """
+        The node that is asked.
+        """
+        return cast(ControlChannel, self.channel).factory.api
+
+    @override
+    def process(self) -> None:
+        """
+        Check the request, run it, answer it. Called once it has arrived.
+        """
+        try:
+            route = self._route()
+            arguments = self._arguments()
+        except AtmosphereError as error:
+            self._fail(error)
+            return
+        running = maybeDeferred(route, self, arguments)
+        # A client that hung up cancels; one that was answered finds nothing to.
+        self.notifyFinish().addErrback(lambda _: running.cancel())
+        running.addCallbacks(self._answer, self._explain)
+        running.addErrback(self._report)
+
+    def _route(self) -> Route:
+        """
+        Find what a request asks for.
+
+        @raise ConfigurationError: nothing that we have.
+        """
+        headers = self.requestHeaders
+        if headers.getRawHeaders(b"host") != [HOST] or headers.hasHeader(b"origin"):
+            raise ConfigurationError("the Host must be localhost, and there is no Origin here")
+        routes = _ROUTES.get(self.path)
+        if routes is None:
+            raise ConfigurationError("there is no such resource")
+        route = routes.get(self.method)
+        if route is None:
+            allowed = b", ".join(routes).decode("ascii")
+            raise ConfigurationError(f"this resource takes {allowed} only")
+        return route
+
+    def _arguments(self) -> Arguments:
+        """
+        Read the body: nothing, or one JSON object.
+        """
+        assert self.content is not None
+        body = self.content.read()
+        if not body:
+            return Arguments({})
+        try:
+            value = decode_json(body, maximum_length=MAXIMUM_MESSAGE)
+        except DecodeError as error:
+            raise ConfigurationError(str(error)) from None
+        if not isinstance(value, dict):
+            raise ConfigurationError("the body must be a JSON object")
+        return Arguments(value)
+
+    def _is_gone(self) -> bool:
+        """
+        Say whether the client hung up.
+        """
+        channel: object = self.channel
+        return channel is None
+
+    def _answer(self, value: JSON) -> None:
+        """
+        Write the result, or the last line of a stream, and end.
+        """
+        body = encode_json({"version": 1, **value}) + b"\n"
+        if not self.startedWriting:
+            self.setHeader(b"content-type", b"application/json")
+            self.setHeader(b"content-length", b"%d" % len(body))
+        self.write(body)
+        self.finish()
+
+    def emit(self, value: JSON) -> None:
+        """
+        Write one line of a stream.
+        """
+        if self._is_gone():
+            return
+        if not self.startedWriting:
+            self.setHeader(b"content-type", b"application/x-ndjson")
+        self.write(encode_json(value) + b"\n")
+
+    def _explain(self, failure: Failure) -> None:
+        """
+        Tell the client what failed; log what is a fault of ours.
+        """
+        if self._is_gone():
+            failure.trap(AtmosphereError, CancelledError)
+            return
+        if failure.check(AtmosphereError):
+            self._fail(cast(AtmosphereError, failure.value))
+            return
+        self._log.failure("a request of the local API failed", failure)
+        self._fail(AtmosphereError("an error inside the node: its log says more"))
+
+    def _fail(self, error: AtmosphereError) -> None:
+        """
+        Write an error and end.
+        """
+        if not self.startedWriting:
+            self.setResponseCode(_HTTP_STATUS.get(error.exit_code, 409))
+        self._answer({"error": str(error), "exit_code": error.exit_code})
+
+    def _report(self, failure: Failure) -> None:
+        """
+        Log what went wrong while answering.
+        """
+        self._log.failure("an answer of the local API failed", failure)
+        self.loseConnection()
+
+
+class ControlChannel(HTTPChannel):
+    """
+    One connection, which carries one request.
+    """
+
+    factory: ControlFactory
+    requestFactory = ControlRequest  # noqa: N815, Twisted's name
+    totalHeadersSize = MAXIMUM_HEADER  # noqa: N815, Twisted's name
+    timeOut = REQUEST_TIMEOUT  # noqa: N815, Twisted's name
+    _received = 0
+    _is_counted = False
+    _is_refused = False
+
+    @override
+    def connectionMade(self) -> None:
+        """
+        Let in the owner and root, and not too many at once.
+        """
+        super().connectionMade()
+        user = self.factory.peer_user(self.transport)
+        if user is not None and user not in (0, self.factory.owner):
+            self._refuse(b"")
+        elif self.factory.clients >= MAXIMUM_CLIENTS:
+            self._refuse(b"503 Service Unavailable", "too many commands at once: try again")
+        else:
+            self.factory.clients += 1
+            self._is_counted = True
+
+    def _refuse(self, status: bytes, text: str = "") -> None:
+        """
+        End a connection before its request is there.
+        """
+        self._is_refused = True
+        assert self.transport is not None
+        if status:
+            body = encode_json({"version": 1, "error": text, "exit_code": 1}) + b"\n"
+            head = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\n" % status
+            length = b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
+            self.transport.write(head + length + body)
+        self.loseConnection()
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Take no more than one request's worth.
+        """
+        self._received += len(data)
+        if self._is_refused:
+            return
+        if self._received > MAXIMUM_MESSAGE + MAXIMUM_HEADER:
+            self._refuse(b"413 Content Too Large", "the request is too long")
+            return
+        super().dataReceived(data)
+
+    @override
+    def resetTimeout(self) -> None:
+        """
+        Do nothing: the deadline is for the whole request, not for each byte.
+        """
+
+    @override
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        """
+        Say that the connection ends with its first answer.
+        """
+        request.responseHeaders.setRawHeaders(b"connection", [b"close"])
+        return False
+
+    @override
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """
+        Make room for another client; cancel what this one asked for.
+        """
+        if self._is_counted:
+            self._is_counted = False
+            self.factory.clients -= 1
+        super().connectionLost(reason)
+
+
+class ControlFactory(Factory[ControlChannel]):
+    """
+    Makes a channel for each connection.
+
+    @ivar clients: how many are connected.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        api: NodeAPI,
+        *,
+        owner: int,
+        peer_user: Callable[[object], int | None] = peer_user,
+    ) -> None:
+        """
+        @param owner: the user, beside root, who may command the node.
+        @param peer_user: says who is on the other end of a transport.
+        """
+        self._clock = clock
+        self.api = api
+        self.owner = owner
+        self.peer_user = peer_user
+        self.clients = 0
+
+    @override
+    def buildProtocol(self, addr: IAddress | None) -> ControlChannel:
+        """
+        Make a channel whose deadline runs on our clock.
+        """
+        channel = ControlChannel()
+        channel.factory = self
+        channel.callLater = self._clock.callLater  # type: ignore[assignment,method-assign]
+        return channel
+
+    def log(self, request: Request) -> None:
+        """
+        Keep no access log: a request for it comes from L{Request}.
+        """
+
+
+def _remove_stale(path: Path, address: str) -> None:
+    """
+    Remove the socket of a node that is dead.
+
+    @raise ListenError: a node answers on it, or it is no socket.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ListenError(f"{path} is in the way and is no socket: move it elsewhere")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(address)
+        except OSError as error:
+            if error.errno not in (errno.ECONNREFUSED, errno.ENOENT):
+                raise ListenError(f"{path}: {error.strerror}") from None
+        else:
+            raise ListenError(f"another node listens on {path}: stop it first")
+    path.unlink(missing_ok=True)
+
+
+class ControlService(Service):
+    """
+    The local API of a node, for as long as the service runs.
+    """
+
+    name = "control"
+
+    def __init__(self, reactor: IReactorUNIX, path: Path, api: NodeAPI) -> None:
+        """
+        @param reactor: also an L{IReactorTime}.
+        @param path: of the socket.
+        """
+        self._reactor = reactor
+        self._path = path
+        self._api = api
+        self._address: SocketAddress | None = None
+        self._listening: IListeningPort | None = None
+
+    @override
+    def startService(self) -> None:
+        """
+        Listen.
+
+        @raise ListenError: the socket cannot be bound.
+        """
+        super().startService()
+        clock = cast(IReactorTime, self._reactor)
+        factory = ControlFactory(clock, self._api, owner=os.geteuid())
+        try:
+            self._address = SocketAddress(self._path)
+            _remove_stale(self._path, self._address.text)
+            self._listening = self._reactor.listenUNIX(
+                self._address.text,
+                cast(Any, factory),
+                backlog=MAXIMUM_CLIENTS,
+                mode=0o600,
+                wantPID=False,
+            )
+        except CannotListenError as error:
+            raise ListenError(f"{self._path} cannot be bound: {error.socketError}") from None
+        except StateError as error:
+            raise ListenError(str(error)) from None
+
+    @override
+    def stopService(self) -> Deferred[None]:
+        """
+        Listen no more, and remove the socket.
+        """
+        super().stopService()
+        listening, self._listening = self._listening, None
+        if listening is None:
+            stopped: Deferred[Any] = maybeDeferred(lambda: None)
+        else:
+            stopped = maybeDeferred(listening.stopListening)
+
+        def forget(result: object) -> None:
+            if self._address is not None:
+                self._address.close()
+                self._address = None
+            if isinstance(result, Failure):
+                result.raiseException()
+
+        return stopped.addBoth(forget)
+
+
+def _status(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
+    """
+    Serve C{GET /v1/status}.
+    """
+    arguments.finish()
+    return maybeDeferred(request.api.status)
+
+
+def _peers(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
+    """
+    Serve C{GET /v1/peers}.
+    """
+    arguments.finish()
+    return maybeDeferred(lambda: {"peers": request.api.peers()})
+
+
+def _network(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
+    """
+    Serve C{GET /v1/network}.
+    """
+    arguments.finish()
+    return request.api.network()
+
+
+def _invitations(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
+    """
+    Serve C{GET /v1/invitations}.
+    """
+    arguments.finish()
+    return maybeDeferred(lambda: {"invitations": request.api.invitations()})
+
+
+def _ping(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/ping}: a line for each reply, the last one is the summary.
+    """
+    peer = arguments.text("peer", maximum=256)
+    count = arguments.integer("count", 5, 0, 1_000_000)
+    interval = arguments.number("interval", 1.0, 0.01, 3600)
+    timeout = arguments.number("timeout", 10.0, 0.01, 3600)
+    until_direct = arguments.boolean("until_direct")
+    arguments.finish()
+    return request.api.ping(
+        peer,
+        count=count,
+        interval=interval,
+        timeout=timeout,
+        until_direct=until_direct,
+        emit=request.emit,
+    )
+
+
+def _invite(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/invite}.
+    """
+    hours = arguments.number("hours", 24.0, 1 / 3600, 168)
+    uses = arguments.integer("uses", 1, 1, 10_000)
+    mesh_name = arguments.optional_text("mesh_name", maximum=63)
+    arguments.finish()
+    return request.api.invite(hours=hours, uses=uses, mesh_name=mesh_name)
+
+
+def _revoke_invitation(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/invitations/revoke}.
+    """
+    invite_id = arguments.text("invite_id", maximum=64)
+    arguments.finish()
+    return maybeDeferred(request.api.revoke_invitation, invite_id)
+
+
+def _join(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/join}.
+    """
+    code = arguments.text("code", maximum=8192)
+    arguments.finish()
+    return request.api.join(code)
+
+
+def _leave(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/leave}.
+    """
+    arguments.finish()
+    return request.api.leave()
+
+
+_ROUTES: dict[bytes, dict[bytes, Route]] = {
+    b"/v1/status": {b"GET": _status},
+    b"/v1/peers": {b"GET": _peers},
+    b"/v1/network": {b"GET": _network},
+    b"/v1/invitations": {b"GET": _invitations},
+    b"/v1/invitations/revoke": {b"POST": _revoke_invitation},
+    b"/v1/ping": {b"POST": _ping},
+    b"/v1/invite": {b"POST": _invite},
+    b"/v1/join": {b"POST": _join},
+    b"/v1/leave": {b"POST": _leave},
+}
