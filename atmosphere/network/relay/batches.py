@@ -36,7 +36,7 @@ MAX_PROBE = 2_048
 _COOKIE = b"\x21\x12\xa4\x42"
 
 
-def check_batch(message: bytes) -> int:
+def check_batch(message: bytes | bytearray) -> int:
     """
     Check the layout of a send or deliver without looking at its datagrams.
 
@@ -102,7 +102,7 @@ def encode_batches(kind: FrameType, peer: bytes, datagrams: Sequence[bytes]) -> 
     ]
 
 
-def is_probe(message: bytes) -> bool:
+def is_probe(message: bytes | bytearray) -> bool:
     """
     Say whether a send or deliver carries STUN, which has a queue of its own.
 
