@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any, Protocol
 
@@ -374,9 +375,9 @@ class SimulatedNetwork:
         @raise TimeoutError: it did not happen.
         """
         start = self.clock.rightNow
+        has_happened: Callable[[], object]
         if isinstance(condition, Deferred):
-            deferred = condition
-            has_happened: Callable[[], object] = lambda: deferred.called  # noqa: E731
+            has_happened = partial(_has_result, condition)
         else:
             has_happened = condition
         while not has_happened():
@@ -386,3 +387,10 @@ class SimulatedNetwork:
                     break
                 raise TimeoutError(f"nothing of the kind within {limit} simulated seconds")
         return self.clock.rightNow - start
+
+
+def _has_result(deferred: Deferred[Any]) -> bool:
+    """
+    Say whether a Deferred has a result and does not wait for another's.
+    """
+    return bool(deferred.called and not deferred.paused)
