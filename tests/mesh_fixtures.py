@@ -23,6 +23,9 @@ class Counted:
         self.calls = 0
 
     def __call__(self, length: int) -> bytes:
+        """
+        Give that many bytes.
+        """
         self.calls += 1
         return self.calls.to_bytes(length, "big")
 
