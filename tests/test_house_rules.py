@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 Rule = Callable[[Path], list[str]]
 
 GOOD_SAMPLE = {
-    "README.md": "Version 2, [a link](#top), &#39;, colour #fff.\n",
+    "README.md": "Version 2, PKCS \x238, [a link](#top), &#39;, colour #fff.\n",
     "atmosphere/__init__.py": '__all__ = ["__version__"]\n\n__version__ = "1"\n',
     "atmosphere/network/__init__.py": 'from .client import Client\n\n__all__ = ["Client"]\n',
     "atmosphere/network/client.py": (
@@ -42,6 +42,11 @@ GOOD_SAMPLE = {
         "def decode(data: bytes) -> None: raise DecodeError\n"
     ),
     "atmosphere/errors.py": "# -*- test-case-name: tests -*-\nclass DecodeError(Exception): pass\n",
+    "atmosphere/network/quic/adapter.py": (
+        "# -*- test-case-name: tests -*-\n"
+        "import logging\n"
+        "try:\n    logging.getLogger()\nexcept BaseException:\n    over = True\n"
+    ),
     "atmosphere/testing/network.py": (
         "# -*- test-case-name: tests -*-\nfrom random import Random\nLOSS = Random(1)\n"
     ),
