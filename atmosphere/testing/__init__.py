@@ -8,12 +8,31 @@ are the real ones, and the same seed gives the same run.
 
 from .host import Host
 from .link import Link, TraceRecord
-from .network import Segment, SimulatedNetwork
+from .nat import (
+    ADDRESS_RESTRICTED,
+    CGNAT,
+    FULL_CONE,
+    PORT_RESTRICTED,
+    SYMMETRIC,
+    Dependence,
+    Nat,
+    NatBehaviour,
+)
+from .network import SimulatedNetwork
 from .randomness import seeded_entropy, seeded_random, wall_clock
+from .segment import Segment
 
 __all__ = [
+    "ADDRESS_RESTRICTED",
+    "CGNAT",
+    "FULL_CONE",
+    "PORT_RESTRICTED",
+    "SYMMETRIC",
+    "Dependence",
     "Host",
     "Link",
+    "Nat",
+    "NatBehaviour",
     "Segment",
     "SimulatedNetwork",
     "TraceRecord",

@@ -47,7 +47,8 @@ from .link import Packet
 from .ports import SimulatedConnector, SimulatedTCPPort, SimulatedUDPPort
 
 if TYPE_CHECKING:
-    from .network import Attachment, SimulatedNetwork
+    from .network import SimulatedNetwork
+    from .segment import Attachment
 
 __all__ = ["Host"]
 

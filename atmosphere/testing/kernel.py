@@ -19,7 +19,7 @@ from .stream import Flag, Segment, State, Stream
 from .stream_socket import StreamSocket
 
 if TYPE_CHECKING:
-    from .network import Attachment
+    from .segment import Attachment
 
 __all__ = ["Kernel", "Socket"]
 
@@ -199,12 +199,21 @@ class Kernel:
         """
         if _is_loopback(destination) or destination in self.addresses:
             return destination
-        is_wide = ":" in destination
-        if is_wide == (":" in any_address):
-            for attachment in self.attachments:
-                if (":" in attachment.address) == is_wide and attachment.reaches(destination):
-                    return attachment.address
-        raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+        fitting = [
+            each
+            for each in self.attachments
+            if (":" in each.address) == (":" in destination) == (":" in any_address)
+        ]
+        if not fitting:
+            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+        return max(fitting, key=lambda each: each.segment.nearness(destination)).address
+
+    def readdress(self, attachments: list[Attachment]) -> None:
+        """
+        Hang on other networks, or by other addresses, from now on.
+        """
+        self.attachments[:] = attachments
+        self._sources.clear()
 
     # --------------------------------------------------------------------- packets
 

@@ -5,174 +5,23 @@ A network of simulated hosts, on one clock, from one seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from .agenda import Agenda
 from .host import Host
-from .link import Flow, Gate, Kind, Link, Packet, TraceRecord
+from .link import Kind, Link, Packet, TraceRecord
+from .nat import Nat, NatBehaviour
 from .resolver import NameTable
+from .segment import Segment
 
-__all__ = ["Attachment", "Node", "Segment", "SimulatedNetwork"]
-
-
-class Node(Protocol):
-    """
-    What may hang on a network: a host or a router.
-    """
-
-    name: str
-
-    def packet_received(self, packet: Packet, attachment: Attachment) -> None:
-        """
-        Take a packet that came by one of our attachments.
-        """
-
-
-class Attachment:
-    """
-    How a node hangs on a segment: an address there, and a line to it.
-
-    @ivar node: the host or router.
-    @ivar segment: the network that it hangs on.
-    @ivar address: the node's address there.
-    @ivar link: the line; set it by L{SimulatedNetwork.set_link}.
-    """
-
-    def __init__(self, node: Node, segment: Segment, address: str, link: Link) -> None:
-        self.node = node
-        self.segment = segment
-        self.address = address
-        self.link = link
-        self.up = Gate()
-        self.down = Gate()
-
-    def reaches(self, address: str) -> bool:
-        """
-        Say whether a packet to an address could leave by here.
-        """
-        return True
-
-    def send(self, packet: Packet) -> None:
-        """
-        Send a packet to whoever has its destination, or to the router.
-        """
-        self.segment.send(self, packet)
-
-    def receive(self, packet: Packet) -> None:
-        """
-        Take a packet that came over the line.
-        """
-        self.node.packet_received(packet, self)
-
-
-class Segment:
-    """
-    A network in which every node reaches every other: the internet, or a LAN.
-
-    @ivar name: its name, for traces.
-    @ivar gateway: the attachment of the router to which packets for other
-        networks go.
-    """
-
-    def __init__(
-        self, name: str, agenda: Agenda, seed: int, note: Callable[[str, Packet], None]
-    ) -> None:
-        self.name = name
-        self.gateway: Attachment | None = None
-        self._agenda = agenda
-        self._seed = seed
-        self._note = note
-        self._attachments: dict[str, Attachment] = {}
-        self._flows: dict[tuple[str, str], Flow] = {}
-        self._pairs: dict[frozenset[str], Link] = {}
-
-    def attach(self, node: Node, address: str, link: Link) -> Attachment:
-        """
-        Hang a node on this network.
-
-        @raise ValueError: the address is taken.
-        """
-        if address in self._attachments:
-            raise ValueError(f"{address} is taken in {self.name}")
-        attachment = self._attachments[address] = Attachment(node, self, address, link)
-        return attachment
-
-    def detach(self, attachment: Attachment) -> None:
-        """
-        Take a node off this network; packets on their way to it vanish.
-        """
-        del self._attachments[attachment.address]
-        self._flows = {k: f for k, f in self._flows.items() if attachment.address not in k}
-
-    def set_pair(self, first: Attachment, second: Attachment, link: Link | None) -> None:
-        """
-        Put one more line between two nodes, or take it away.
-        """
-        pair = frozenset((first.address, second.address))
-        if link is None:
-            self._pairs.pop(pair, None)
-        else:
-            self._pairs[pair] = link
-        self.changed((first.address, second.address))
-
-    def changed(self, addresses: Iterable[str]) -> None:
-        """
-        Note that lines were changed: packets on their way are not touched.
-        """
-        touched = set(addresses)
-        for source, destination in list(self._flows):
-            if source in touched or destination in touched:
-                older = self._flows.pop((source, destination))
-                sender = self._attachments[source]
-                self._flow(sender, self._attachments[destination]).continue_from(older)
-
-    def _flow(self, sender: Attachment, target: Attachment) -> Flow:
-        """
-        Make the flow from one node to another.
-        """
-        pair = self._pairs.get(frozenset((sender.address, target.address)))
-        links = [sender.link, target.link, *([pair] if pair is not None else [])]
-
-        def arrive(packet: Packet) -> None:
-            if self._attachments.get(target.address) is target:
-                target.receive(packet)
-            else:
-                self._note("no host", packet)
-
-        flow = Flow(
-            self._agenda,
-            Random(f"{self._seed} {self.name} {sender.address} {target.address}"),
-            tuple(links),
-            (sender.link, sender.up),
-            (target.link, target.down),
-            arrive,
-            self._note,
-        )
-        self._flows[sender.address, target.address] = flow
-        return flow
-
-    def send(self, sender: Attachment, packet: Packet) -> None:
-        """
-        Send a packet from one node to the next.
-        """
-        destination = packet.destination[0]
-        flow = self._flows.get((sender.address, destination))
-        if flow is None:
-            target = self._attachments.get(destination, self.gateway)
-            if target is None or target is sender:
-                self._note("no route", packet)
-                return
-            flow = self._flows.get((sender.address, target.address))
-            if flow is None:
-                flow = self._flow(sender, target)
-        flow.send(packet)
+__all__ = ["SimulatedNetwork"]
 
 
 class SimulatedNetwork:
@@ -206,11 +55,13 @@ class SimulatedNetwork:
 
     # -------------------------------------------------------------------- building
 
-    def segment(self, name: str) -> Segment:
+    def segment(self, name: str, link: Link | None = None) -> Segment:
         """
         Make a network apart, such as a LAN.
+
+        @param link: the line of those that hang on it and are not given their own.
         """
-        return Segment(name, self.agenda, self.seed, self.note)
+        return Segment(name, self.agenda, self.seed, self.note, link or self._link)
 
     def host(
         self, name: str, *addresses: str, on: Segment | None = None, link: Link | None = None
@@ -226,14 +77,53 @@ class SimulatedNetwork:
         """
         if name in self.hosts or not addresses:
             raise ValueError(f"{name}: a host needs a name of its own and an address")
-        segment = on if on is not None else self.internet
         host = Host(name, self.agenda, Random(f"{self.seed} {name}"), self.names, self)
-        for address in addresses:
-            attachment = segment.attach(host, address, link if link is not None else self._link)
-            host.kernel.attachments.append(attachment)
+        self.move(host, *addresses, on=on, link=link)
         self.hosts[name] = host
-        self.names.add(name, *addresses)
         return host
+
+    def nat(
+        self,
+        name: str,
+        address: str,
+        behaviour: NatBehaviour,
+        *,
+        gateway: str = "192.168.1.1",
+        on: Segment | None = None,
+        link: Link | None = None,
+    ) -> Nat:
+        """
+        Make a router that translates addresses; hang hosts on its C{lan}.
+
+        @param address: its address outside.
+        @param behaviour: how it maps and filters.
+        @param gateway: its address inside.
+        @param on: the network outside: the internet, or another router's LAN.
+        @param link: its line to that network.
+        """
+        lan = self.segment(name, link=Link(latency=0.0005))
+        nat = Nat(name, self.agenda, Random(f"{self.seed} {name}"), behaviour, self.note)
+        nat.inside = lan.gateway = lan.attach(nat, gateway, Link(latency=0.0))
+        segment = on if on is not None else self.internet
+        nat.outside = segment.attach(nat, address, link if link is not None else self._link)
+        return nat
+
+    def move(
+        self, host: Host, *addresses: str, on: Segment | None = None, link: Link | None = None
+    ) -> None:
+        """
+        Give a host other addresses, on the same network or another.
+
+        What it sends from a port that was bound to no address goes on from the
+        new ones; its TCP connections are stuck.
+        """
+        segment = on if on is not None else self.internet
+        for old in host.kernel.attachments:
+            old.segment.detach(old)
+        host.kernel.readdress(
+            [segment.attach(host, address, link or segment.link) for address in addresses]
+        )
+        self.names.add(host.name, *addresses)
 
     def set_link(self, first: Host, second: Host | None = None, **properties: Any) -> None:
         """

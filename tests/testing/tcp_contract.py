@@ -139,21 +139,21 @@ class PushProducer:
         if not self.left:
             self.wire.unregisterProducer()
 
-    def pauseProducing(self) -> None:  # noqa: N802
+    def pauseProducing(self) -> None:
         """
         Stop for a while.
         """
         self.pauses += 1
         self.is_paused = True
 
-    def resumeProducing(self) -> None:  # noqa: N802
+    def resumeProducing(self) -> None:
         """
         Go on.
         """
         self.is_paused = False
         self.run()
 
-    def stopProducing(self) -> None:  # noqa: N802
+    def stopProducing(self) -> None:
         """
         Stop for good.
         """
