@@ -408,8 +408,7 @@ def issue_revocations(
     @param authority: the signer's chain; for a root any chain of the mesh.
     @param keys: nodes to shut out.
     @param serials: certificates that shall not count any more.
-    @raise MembershipError: the signer may not.
-    @raise DecodeError: the list would be too long.
+    @raise MembershipError: the signer may not, or the list would be too long.
     """
     chain, above = _authority(signer, authority, wall, current)
     held_keys = frozenset() if current is None else current.keys
