@@ -2,8 +2,21 @@
 A small mesh with fixed keys, for tests that need one.
 """
 
+from twisted.trial.unittest import SynchronousTestCase
+
+from atmosphere import wire
+from atmosphere.certificates import CERTIFICATE_DOMAIN, decode_chain
+from atmosphere.errors import MembershipError
 from atmosphere.identity import NodeID, NodeKey
-from atmosphere.membership import ADMIN, MEMBER, found_mesh, issue_certificate
+from atmosphere.membership import (
+    ADMIN,
+    MEMBER,
+    RevocationList,
+    found_mesh,
+    issue_certificate,
+    verify_chain,
+)
+from atmosphere.statements import sign_statement
 
 WALL = 1_800_000_000.0
 
@@ -63,3 +76,55 @@ def make_admin(node: NodeID, name: str, *, wall: float = WALL, serial: int = 8) 
         entropy=lambda length: serial.to_bytes(length, "big"),
         roles=frozenset({MEMBER, ADMIN}),
     )
+
+
+FOUNDED = decode_chain(ADMIN_CHAIN)
+MESH = FOUNDED.mesh_id
+GENESIS = FOUNDED.genesis.encoded
+ALICE_CHAIN = admit(ALICE.node_id, "seattle")
+
+
+def parts(chain: bytes) -> list[bytes]:
+    """
+    Take the certificates out of a chain.
+    """
+    return [certificate.encoded for certificate in decode_chain(chain).certificates]
+
+
+def sign(key: NodeKey, template: bytes, **changes: object) -> bytes:
+    """
+    Sign a certificate like another, with other entries, C{k3="x"} for entry 3.
+    """
+    body: dict[int, object] = dict(wire.decode(template[:-64], max_length=1024))
+    body |= {int(entry[1:]): value for entry, value in changes.items()}
+    return sign_statement(key, CERTIFICATE_DOMAIN, body)
+
+
+class ChainCase(SynchronousTestCase):
+    """
+    What both kinds of tests need.
+    """
+
+    def assert_refused(
+        self,
+        reason: str,
+        chain: bytes,
+        node: NodeID = ALICE.node_id,
+        *,
+        mesh_id: str | None = MESH,
+        wall: float = WALL,
+        revocations: RevocationList | None = None,
+    ) -> None:
+        """
+        Check that a chain makes no member, for a reason.
+        """
+        error = self.assertRaises(
+            MembershipError,
+            verify_chain,
+            chain,
+            node,
+            mesh_id=mesh_id,
+            wall=wall,
+            revocations=revocations,
+        )
+        self.assertIn(reason, str(error))
