@@ -193,7 +193,7 @@ class SharedPort(DatagramProtocol):
             share: each for share, each in self._single.items() if each.protocol is not protocol
         }
         for each in found:
-            if self.transport is not None and each.protocol.transport is each:
+            if cast(object, each.protocol.transport) is each:
                 each.protocol.doStop()
 
     def _attachments(self) -> list[_Attachment]:
@@ -330,7 +330,7 @@ def listen_udp_dual(
     @raise ListenError: the port is taken in IPv4, or it has no IPv4.
     """
     first = listen_udp(reactor, preferred_port, "0.0.0.0", ipv4, first_time)
-    number = first.getHost().port
+    number = cast(IPv4Address, first.getHost()).port
     try:
         return first, listen_udp(reactor, number, "::", ipv6, True)
     except ListenError:

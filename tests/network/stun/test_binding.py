@@ -1,0 +1,210 @@
+"""
+Tests for L{atmosphere.network.stun.binding}.
+"""
+
+from hypothesis import given, settings, strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from atmosphere.addresses import TransportAddress
+from atmosphere.network.stun.attributes import (
+    CHANGE_REQUEST,
+    ERROR_CODE,
+    PADDING,
+    PRIORITY,
+    RESPONSE_PORT,
+    SOFTWARE,
+    UNKNOWN_ATTRIBUTES,
+    USERNAME,
+    XOR_MAPPED_ADDRESS,
+)
+from atmosphere.network.stun.binding import (
+    FORBIDDEN_PORTS,
+    BindingLimits,
+    BindingResponder,
+    SourceLimits,
+)
+from atmosphere.network.stun.message import Class, Message, decode_message, encode_message
+from atmosphere.network.stun.values import ChangeRequest
+
+from . import vectors
+
+ID = bytes(range(12))
+IPV4 = TransportAddress("192.0.2.7", 40000)
+IPV6 = TransportAddress("2001:db8::7", 40000)
+REQUEST = encode_message(Message(Class.REQUEST, ID))
+
+#: Headers of IP and UDP, which a forger pays for as well.
+WIRE = {IPV4: 28, IPV6: 48}
+
+
+class AnswerTests(SynchronousTestCase):
+    """
+    What is answered, and with how much.
+    """
+
+    def test_plain(self) -> None:
+        """
+        A Binding request is answered with the source address and nothing else.
+        """
+        for source, size in ((IPV4, 32), (IPV6, 44)):
+            responder = BindingResponder()
+            answer = responder.respond(REQUEST, source, 0.0)
+            assert answer is not None
+            self.assertEqual(len(answer), size)
+            expected = Message(Class.SUCCESS_RESPONSE, ID, ((XOR_MAPPED_ADDRESS, source),))
+            self.assertEqual(decode_message(answer), expected)
+            self.assertEqual(answer, encode_message(expected))
+            self.assertEqual(responder.counters["answered"], 1)
+
+    def test_with_attributes(self) -> None:
+        """
+        Attributes that everybody understands change nothing, credentials included.
+        """
+        responder = BindingResponder()
+        for attributes in (((SOFTWARE, "x"),), ((USERNAME, "a"),)):
+            data = encode_message(Message(Class.REQUEST, ID, attributes), key=b"k")
+            answer = responder.respond(data, IPV4, 0.0)
+            self.assertEqual(len(answer or b""), 32)
+
+    def test_unknown_attributes(self) -> None:
+        """
+        Who demands what this server does not do is told so: 420, and what.
+        """
+        responder = BindingResponder()
+        attributes = (
+            (CHANGE_REQUEST, ChangeRequest(True, True)),
+            (RESPONSE_PORT, 53),
+            (PADDING, b"abcd"),
+            (PRIORITY, 1),
+            (PRIORITY, 2),
+        )
+        data = encode_message(Message(Class.REQUEST, ID, attributes))
+        answer = decode_message(responder.respond(data, IPV4, 0.0) or b"")
+        self.assertIs(answer.message_class, Class.ERROR_RESPONSE)
+        error = answer.get(ERROR_CODE)
+        assert error is not None
+        self.assertEqual(error.code, 420)
+        self.assertEqual(answer.get(UNKNOWN_ATTRIBUTES), (3, 0x27, 0x26, 0x24))
+        self.assertEqual(responder.counters["refused"], 1)
+
+    def test_amplification(self) -> None:
+        """
+        On the wire no answer is more than 1.4 times its request, success or error.
+        """
+        for source, header in WIRE.items():
+            for unknown in range(20):
+                body = b"".join(
+                    number.to_bytes(2, "big") + b"\0\0"
+                    for number in range(0x7000, 0x7000 + unknown)
+                )
+                data = b"\x00\x01" + len(body).to_bytes(2, "big") + REQUEST[4:] + body
+                answer = BindingResponder().respond(data, source, 0.0)
+                assert answer is not None
+                self.assertLessEqual(len(answer) + header, 1.4 * (len(data) + header))
+
+    def test_never_answered(self) -> None:
+        """
+        Responses, indications, other methods, STUN without cookie and no STUN at all.
+        """
+        responder = BindingResponder()
+        for data in (
+            encode_message(Message(Class.INDICATION, ID)),
+            encode_message(Message(Class.SUCCESS_RESPONSE, ID)),
+            encode_message(Message(Class.ERROR_RESPONSE, ID)),
+            encode_message(Message(Class.REQUEST, ID, method=3)),
+            vectors.RESPONSE_IPV4,
+            REQUEST[:4] + bytes(4) + REQUEST[8:],
+            REQUEST[:19],
+            b"",
+            b"\xc0" + bytes(1199),
+        ):
+            self.assertIsNone(responder.respond(data, IPV4, 0.0))
+        self.assertEqual(responder.counters["ignored"], 9)
+        answer = responder.respond(REQUEST, IPV4, 0.0)
+        self.assertIsNone(responder.respond(answer or b"", IPV4, 0.0))
+
+    def test_malformed(self) -> None:
+        """
+        A request that is not well-formed gets no answer.
+        """
+        responder = BindingResponder()
+        for data in (REQUEST + b"\0", REQUEST[:3] + b"\x04" + REQUEST[4:], REQUEST + bytes(3)):
+            self.assertIsNone(responder.respond(data, IPV4, 0.0))
+        self.assertEqual(responder.counters["malformed"], 3)
+
+    def test_forbidden_ports(self) -> None:
+        """
+        Nothing is sent to ports where another service would answer the answer.
+        """
+        responder = BindingResponder()
+        self.assertEqual(FORBIDDEN_PORTS, {0, 19, 53, 123, 161, 389, 1900, 11211})
+        for port in FORBIDDEN_PORTS:
+            source = TransportAddress("192.0.2.7", port)
+            self.assertIsNone(responder.respond(REQUEST, source, 0.0))
+        self.assertEqual(responder.counters["forbidden_port"], 8)
+
+    @settings(derandomize=True, max_examples=200, deadline=None)
+    @given(st.binary(max_size=80))
+    def test_any_bytes(self, body: bytes) -> None:
+        """
+        Whatever comes is counted once, and never answered with more than 1.4 times its size.
+        """
+        for data in (body, b"\x00\x01" + len(body).to_bytes(2, "big") + REQUEST[4:] + body):
+            responder = BindingResponder()
+            answer = responder.respond(data, IPV4, 0.0)
+            self.assertEqual(sum(responder.counters.values()), 1)
+            if answer is not None:
+                self.assertLessEqual(len(answer) + 28, 1.4 * (len(data) + 28))
+
+
+class LimitTests(SynchronousTestCase):
+    """
+    How much is answered.
+    """
+
+    def flood(self, responder: BindingResponder, hosts: list[str], now: float) -> int:
+        """
+        Send a request from each host.
+
+        @return: how many were answered.
+        """
+        sources = [TransportAddress(host, 40000) for host in hosts]
+        return sum(responder.respond(REQUEST, source, now) is not None for source in sources)
+
+    def test_one_address(self) -> None:
+        """
+        One address gets 100 answers at once and then 50 a second; others are not disturbed.
+        """
+        responder = BindingResponder()
+        self.assertEqual(self.flood(responder, ["192.0.2.7"] * 500, 0.0), 100)
+        self.assertEqual(responder.counters["limited"], 400)
+        self.assertEqual(self.flood(responder, ["192.0.2.7"] * 500, 1.0), 50)
+        self.assertEqual(self.flood(responder, ["192.0.2.8"] * 500, 1.0), 100)
+
+    def test_one_ipv6_network(self) -> None:
+        """
+        A /64 counts as one address.
+        """
+        responder = BindingResponder()
+        hosts = [f"2001:db8::{number:x}" for number in range(500)]
+        self.assertEqual(self.flood(responder, hosts, 0.0), 100)
+        self.assertEqual(self.flood(responder, ["2001:db8:0:1::1"], 0.0), 1)
+
+    def test_all_together(self) -> None:
+        """
+        All addresses together get 5,000 answers a second.
+        """
+        responder = BindingResponder()
+        hosts = [f"10.{number >> 8}.{number & 255}.1" for number in range(6000)]
+        self.assertEqual(self.flood(responder, hosts, 0.0), 5000)
+        self.assertEqual(self.flood(responder, hosts, 0.5), 2500)
+
+    def test_bounded_memory(self) -> None:
+        """
+        The table of sources does not grow, and forgets whom it has not heard for longest.
+        """
+        limits = SourceLimits(BindingLimits(rate=1, burst=1, sources=3))
+        for number in range(100):
+            self.assertEqual(limits.allow(b"hit!", 0.0), number == 0)
+            limits.allow(number.to_bytes(4, "big"), 0.0)
+        self.assertEqual(len(limits), 3)
