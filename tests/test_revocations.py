@@ -36,6 +36,9 @@ from tests.mesh_fixtures import (
 )
 
 
+DAY = 86400
+
+
 class RevocationTests(ChainCase):
     """
     What was revoked stays out.
