@@ -1,0 +1,130 @@
+# -*- test-case-name: tests.cli.test_init -*-
+"""
+C{atmosphere init}: make a node.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import Settings, command, option, pass_settings
+
+if TYPE_CHECKING:
+    from atmosphere.node.config import NodeConfig
+    from atmosphere.node.store import NodeStore
+
+__all__ = ["host_name", "init", "make_node"]
+
+EXAMPLES = """
+atmosphere init --name portland --relay ws://relay.example.org:8080
+atmosphere init
+"""
+
+
+def host_name() -> str:
+    """
+    Make a node's name of this machine's.
+    """
+    from atmosphere.text import tidy_name
+
+    return tidy_name(socket.gethostname().split(".")[0])
+
+
+def make_node(settings: Settings, config: NodeConfig) -> NodeStore:
+    """
+    Make a node in the state directory, and say what is worth saying.
+
+    @return: its open store.
+    """
+    from atmosphere.node.store import NodeStore
+
+    from .output import note
+    from .sources import entropy, wall
+
+    store = NodeStore.create(settings.state, config, wall=wall, entropy=entropy)
+    for notice in store.notices:
+        note(f"atmosphere: {notice}")
+    return store
+
+
+@command("init", examples=EXAMPLES, short_help="Make a node on this machine.")
+@click.argument("name", required=False, metavar="[NAME]")
+@option("--name", "-n", "named", metavar="NAME", help="The node's name.  [default: the host's]")
+@option(
+    "--relay",
+    "relays",
+    multiple=True,
+    metavar="URL",
+    envvar=["ATMOSPHERE_RELAY", "ATMOSPHERE_RELAY_URL"],
+    help="A relay to use, ws://HOST:PORT or wss://HOST; repeatable.",
+)
+@option("--relay-ca", metavar="FILE", help="Certificates to verify wss:// relays with.")
+@option("--stun", multiple=True, metavar="HOST:PORT", help="A STUN server to ask; repeatable.")
+@option("--udp-port", type=int, metavar="PORT", help="The UDP port.  [default: 7777 or any free]")
+@option(
+    "--advertise",
+    "--public-ip",
+    multiple=True,
+    metavar="IP:PORT",
+    help="An address at which others reach this node, such as a forwarded port; repeatable.",
+)
+@option("--no-public-stun", is_flag=True, help="Never ask public STUN servers.")
+@pass_settings
+def init(
+    settings: Settings,
+    name: str | None,
+    named: str | None,
+    relays: tuple[str, ...],
+    relay_ca: str | None,
+    stun: tuple[str, ...],
+    udp_port: int | None,
+    advertise: tuple[str, ...],
+    no_public_stun: bool,
+) -> None:
+    """
+    Make a node on this machine: its key and its settings, and no mesh yet.
+
+    The key is this node's identity and stays in the state directory; the
+    settings are in config.toml there, to be edited at will.
+    """
+    from atmosphere.errors import ConfigurationError
+    from atmosphere.node.config import DEFAULT_UDP_PORT, NodeConfig, check_name, with_options
+
+    from .output import print_json
+
+    if name is not None and named is not None and name != named:
+        raise ConfigurationError("two names were given: say it once, as NAME or with --name")
+    port = DEFAULT_UDP_PORT if udp_port is None else udp_port
+    config = with_options(
+        NodeConfig(check_name(named or name or host_name())),
+        relays=relays,
+        relay_ca=relay_ca,
+        stun=stun,
+        udp_port=udp_port,
+        advertise=[_with_port(address, port) for address in advertise],
+        no_public_stun=no_public_stun,
+    )
+    with make_node(settings, config) as store:
+        node_id = str(store.key.node_id)
+        config = store.settings
+    if settings.is_json:
+        print_json({"node_id": node_id, "name": config.name, "state": str(settings.state)})
+        return
+    print(f"made the node {config.name} ({node_id}) in {settings.state}")
+    print("start it with: atmosphere serve")
+
+
+def _with_port(address: str, port: int) -> str:
+    """
+    Give an address without a port the node's.
+    """
+    import ipaddress
+
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return f"[{found}]:{port}" if found.version == 6 else f"{found}:{port}"

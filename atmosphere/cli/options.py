@@ -1,0 +1,211 @@
+# -*- test-case-name: tests.cli.test_app -*-
+"""
+What all commands share: the state directory, how to answer, how much to say.
+
+These options stand before or after the name of a command; after it wins.
+Every option also has a variable: C{ATMOSPHERE_} and its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from typing_extensions import override
+
+__all__ = [
+    "Command",
+    "CommandGroup",
+    "Settings",
+    "command",
+    "common_options",
+    "format_examples",
+    "option",
+    "pass_settings",
+]
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+@dataclass
+class Settings:
+    """
+    What the shared options say.
+
+    @ivar state: the state directory.
+    @ivar is_json: whether to answer with one JSON object.
+    @ivar verbosity: -1 (warnings only), 0, 1 or 2.
+    @ivar log_format: C{text} or C{json}.
+    """
+
+    state: Path = field(default_factory=lambda: Path("~/.atmosphere").expanduser())
+    is_json: bool = False
+    verbosity: int = 0
+    log_format: str = "text"
+
+
+pass_settings = click.make_pass_decorator(Settings, ensure=True)
+
+
+def option(*declarations: str, **settings: Any) -> Callable[[FunctionT], FunctionT]:
+    """
+    Declare an option that can also be set by its variable.
+
+    @param declarations: as click takes them.
+    @param settings: as click takes them; C{envvar} replaces the variable.
+    """
+    long = next(name for name in declarations if name.startswith("--"))
+    name = long.split("/")[0].strip("- ").replace("-", "_").upper()
+    settings.setdefault("envvar", f"ATMOSPHERE_{name}")
+    return click.option(*declarations, **settings)
+
+
+def _set(name: str, convert: Callable[[Any], Any]) -> Callable[..., None]:
+    """
+    Make a callback that keeps an option's value, if it was given.
+    """
+
+    def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value is not None and value is not False and value != 0:
+            setattr(context.ensure_object(Settings), name, convert(value))
+
+    return keep
+
+
+def common_options(
+    *, is_global: bool = False, has_json: bool = True
+) -> Callable[[FunctionT], FunctionT]:
+    """
+    Give a command the shared options.
+
+    @param is_global: for the program itself: only there are the variables
+        read, or they would win over an option before the command.
+    @param has_json: whether the command prints facts.
+    """
+
+    def variable(*names: str) -> Any:
+        return {"envvar": [f"ATMOSPHERE_{name}" for name in names]} if is_global else {}
+
+    def decorate(function: FunctionT) -> FunctionT:
+        shared: dict[str, Any] = {"expose_value": False, "hidden": not is_global}
+        decorators = [
+            click.option(
+                "--state",
+                "--data-dir",
+                metavar="DIR",
+                type=click.Path(path_type=Path),
+                callback=_set("state", lambda path: path.expanduser()),
+                help="The state directory.  [default: ~/.atmosphere]",
+                **variable("HOME", "DATA_DIR"),
+                **shared,
+            ),
+            click.option(
+                "-q",
+                "--quiet",
+                is_flag=True,
+                callback=_set("verbosity", lambda _: -1),
+                help="Log warnings only.",
+                **variable("QUIET"),
+                **shared,
+            ),
+            click.option(
+                "-v",
+                "--verbose",
+                count=True,
+                callback=_set("verbosity", lambda count: min(count, 2)),
+                help="Log more; twice, everything.",
+                **variable("VERBOSE"),
+                **shared,
+            ),
+            click.option(
+                "--log-format",
+                type=click.Choice(["text", "json"]),
+                callback=_set("log_format", str),
+                help="How to log.  [default: text]",
+                **variable("LOG_FORMAT"),
+                **shared,
+            ),
+        ]
+        if has_json:
+            decorators.insert(
+                1,
+                click.option(
+                    "--json",
+                    is_flag=True,
+                    callback=_set("is_json", bool),
+                    help="Answer with one JSON object.",
+                    **variable("JSON"),
+                    **{**shared, "hidden": False},
+                ),
+            )
+        for each in reversed(decorators):
+            function = each(function)
+        return function
+
+    return decorate
+
+
+def format_examples(formatter: click.HelpFormatter, examples: str) -> None:
+    """
+    Show examples, one on a line, never wrapped.
+    """
+    if examples.strip():
+        with formatter.section("Examples"):
+            for line in examples.strip().splitlines():
+                formatter.write(f"{'':>{formatter.current_indent}}{line.strip()}\n")
+
+
+class Command(click.Command):
+    """
+    A command that shows examples in its help.
+    """
+
+    def __init__(self, *arguments: Any, examples: str = "", **settings: Any) -> None:
+        self.examples = examples
+        super().__init__(*arguments, **settings)
+
+    @override
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """
+        Show the examples.
+        """
+        format_examples(formatter, self.examples)
+        super().format_epilog(ctx, formatter)
+
+
+class CommandGroup(click.Group):
+    """
+    A command with others below it that shows examples in its help.
+    """
+
+    def __init__(self, *arguments: Any, examples: str = "", **settings: Any) -> None:
+        self.examples = examples
+        super().__init__(*arguments, **settings)
+
+    @override
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """
+        Show the examples.
+        """
+        format_examples(formatter, self.examples)
+        super().format_epilog(ctx, formatter)
+
+
+def command(
+    name: str, *, examples: str, has_json: bool = True, **settings: Any
+) -> Callable[[Callable[..., Any]], Command]:
+    """
+    Make a function a command with the shared options and examples.
+
+    @param examples: lines that a user could type.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Command:
+        shared = common_options(has_json=has_json)(function)
+        made = click.command(name, cls=Command, examples=examples, **settings)(shared)
+        return made
+
+    return decorate

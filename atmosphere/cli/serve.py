@@ -1,0 +1,147 @@
+# -*- test-case-name: tests.cli.test_serve -*-
+"""
+C{atmosphere serve}: run this machine's node in the foreground.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .options import Settings, command, option, pass_settings
+
+if TYPE_CHECKING:
+    from atmosphere.node.store import NodeStore
+
+__all__ = ["first_lines", "node_options", "open_store", "serve"]
+
+EXAMPLES = """
+atmosphere serve
+atmosphere serve --relay ws://relay.example.org:8080 --udp-port 7777
+atmosphere --state /var/lib/atmosphere serve --log-format json
+"""
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+def node_options(function: FunctionT) -> FunctionT:
+    """
+    Give a command the options that add to a node's settings for one run.
+    """
+    decorators = [
+        option(
+            "--relay",
+            "relays",
+            multiple=True,
+            metavar="URL",
+            envvar=["ATMOSPHERE_RELAY", "ATMOSPHERE_RELAY_URL"],
+            help="A relay to use beside those in config.toml; repeatable.",
+        ),
+        option("--relay-ca", metavar="FILE", help="Certificates to verify wss:// relays with."),
+        option(
+            "--stun", multiple=True, metavar="HOST:PORT", help="A STUN server to ask; repeatable."
+        ),
+        option("--udp-port", type=int, metavar="PORT", help="The UDP port to listen on."),
+        option(
+            "--advertise",
+            multiple=True,
+            metavar="IP:PORT",
+            help="An address at which others reach this node; repeatable.",
+        ),
+        option("--no-public-stun", is_flag=True, help="Never ask public STUN servers."),
+        option(
+            "--allow-loopback",
+            is_flag=True,
+            help="Reach peers on this same machine by its loopback addresses.",
+        ),
+        option(
+            "--paths",
+            "path_policy",
+            type=click.Choice(["auto", "relayed", "direct"]),
+            help="Which paths to use.  [default: auto]",
+        ),
+    ]
+    for each in reversed(decorators):
+        function = each(function)
+    return function
+
+
+def open_store(settings: Settings) -> NodeStore:
+    """
+    Open the state directory for the node that we are about to run; say what
+    was found damaged.
+    """
+    from atmosphere.node.store import NodeStore
+
+    from .output import note
+    from .sources import wall
+
+    store = NodeStore.open(settings.state, wall=wall)
+    for notice in store.notices:
+        note(f"atmosphere: {notice}")
+    return store
+
+
+def first_lines(status: dict[str, Any]) -> list[str]:
+    """
+    Say who the node is, where it listens, and how it fares with its relay.
+    """
+    from .output import shown
+
+    name, node_id = shown(status.get("name")), shown(status.get("node_id"))
+    listening = ", ".join(map(shown, status.get("listening") or [])) or "nothing"
+    mesh = status.get("mesh_name")
+    member = "in no mesh yet" if mesh is None else f"in the mesh {shown(mesh)}"
+    lines = [f"node {name} ({node_id}), {member}, listens on UDP {listening}"]
+    relay = status.get("relay")
+    if relay is None:
+        lines.append("no relay: peers elsewhere are reached directly or not at all")
+    else:
+        state = "connected" if relay.get("ok") else "connecting"
+        lines.append(f"relay {shown(relay.get('url'))}: {state}")
+    return lines
+
+
+@command("serve", examples=EXAMPLES, has_json=False, short_help="Run this machine's node.")
+@node_options
+@pass_settings
+def serve(settings: Settings, /, **options: Any) -> int:
+    """
+    Run this machine's node in the foreground, until Ctrl-C or SIGTERM.
+
+    Other commands talk to it through its state directory. `twistd atmosphere
+    --node` does the same as a daemon.
+    """
+    with open_store(settings) as store:
+        from atmosphere.node.config import with_options
+
+        config = with_options(store.settings, **options)
+
+        from twisted.internet.defer import Deferred
+
+        from atmosphere.node.service import NodeService
+
+        from .run import run, run_service
+        from .sources import entropy, random, wall
+
+        async def work(reactor: Any) -> int | None:
+            node = NodeService(
+                reactor,
+                store,
+                config,
+                entropy=entropy,
+                wall=wall,
+                random=random,
+            )
+
+            async def stay() -> None:
+                await node.when_started()
+                for line in first_lines(node.status()):
+                    print(line, flush=True)
+                await Deferred()
+
+            return await run_service(node, stay)
+
+        return run(work, settings)

@@ -1,0 +1,164 @@
+"""
+A node without anything behind it, for tests of whatever talks to one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+
+from atmosphere.errors import JoinError, LinkError
+from atmosphere.node.api import JSON, Emit
+
+
+class FakeNode:
+    """
+    A node that answers from a script and remembers what it was asked.
+
+    @ivar calls: the names and arguments of the calls.
+    @ivar pinging: the Deferred of a ping that is under way.
+    @ivar replies: what a ping is answered with; C{None} leaves it to the test.
+    @ivar relay_ok: what the status says of the relay.
+    @ivar mistake: what listing the peers raises.
+    @ivar peer_list: the peers.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.replies: list[JSON] | None = None
+        self.relay_ok = True
+        self.mistake: Exception | None = None
+        self.peer_list: list[JSON] = []
+        self.invitation_list: list[JSON] = []
+        self.pinging: Deferred[JSON] = Deferred()
+        self.emit: Emit = print
+
+    def status(self) -> JSON:
+        """
+        Answer.
+        """
+        relay = {"url": "ws://relay:8080", "ok": self.relay_ok, "error": None}
+        return {
+            "node_id": "p" * 52,
+            "name": "portland",
+            "mesh_id": "mesh-abc",
+            "mesh_name": "home",
+            "listening": ["0.0.0.0:7777"],
+            "relay": relay,
+            "relays": [relay],
+            "peers": {"known": 2, "connected": 1},
+            "warnings": [],
+        }
+
+    def peers(self) -> list[JSON]:
+        """
+        Answer, or fail as code with a mistake in it does.
+        """
+        if self.mistake is not None:
+            raise self.mistake
+        return self.peer_list
+
+    def ping(
+        self,
+        peer: str,
+        *,
+        count: int,
+        interval: float,
+        timeout: float,
+        until_direct: bool,
+        emit: Emit,
+    ) -> Deferred[JSON]:
+        """
+        Reply from the script, or hand the work to the test.
+        """
+        self.calls.append(("ping", peer, count, interval, timeout, until_direct))
+        self.emit = emit
+        if self.replies is None:
+            return self.pinging
+        if peer != "portland":
+            return fail(LinkError(f"no member is called {peer}"))
+        for reply in self.replies:
+            emit(reply)
+        times = sorted(reply["rtt_ms"] for reply in self.replies)
+        direct = [each for each in self.replies if each["path"]["kind"] != "relayed"]
+        return succeed(
+            {
+                "peer": peer,
+                "node_id": "p" * 52,
+                "sent": 2,
+                "received": len(times),
+                "rtt_ms": {"min": times[0], "median": times[0], "max": times[-1]}
+                if times
+                else None,
+                "path": self.replies[-1]["path"] if times else None,
+                "first_reply_ms": times[0] if times else None,
+                "direct_ms": 50.0 if direct else None,
+                "replies": self.replies,
+            }
+        )
+
+    def invite(self, *, hours: float, uses: int, mesh_name: str | None) -> Deferred[JSON]:
+        """
+        Answer.
+        """
+        self.calls.append(("invite", hours, uses, mesh_name))
+        return succeed(
+            {
+                "code": "atm1-secret",
+                "expires_at": 1790000000.0,
+                "invite_id": "7f3a",
+                "uses": uses,
+                "mesh_id": "mesh-abc",
+                "mesh_name": mesh_name or "home",
+                "founded": True,
+                "warnings": ["no relay: the code works on this LAN only"],
+            }
+        )
+
+    def invitations(self) -> list[JSON]:
+        """
+        Answer.
+        """
+        return self.invitation_list
+
+    def revoke_invitation(self, invite_id: str) -> JSON:
+        """
+        Answer.
+        """
+        return {"invite_id": invite_id}
+
+    def join(self, code: str) -> Deferred[JSON]:
+        """
+        Take one code and refuse all others.
+        """
+        self.calls.append(("join", code))
+        if code == "atm1-good":
+            answer = {"mesh_id": "mesh-abc", "mesh_name": "home", "name": "seattle"}
+            return succeed({**answer, "node_id": "s" * 52, "admitted_by": "p" * 52})
+        return fail(JoinError("the code was used"))
+
+    def leave(self) -> Deferred[JSON]:
+        """
+        Answer.
+        """
+        self.calls.append(("leave",))
+        return succeed({"mesh_id": "mesh-abc", "mesh_name": "home"})
+
+    def network(self) -> Deferred[JSON]:
+        """
+        Answer.
+        """
+        return succeed(
+            {
+                "local": {"ip": "192.168.1.4", "port": 7777},
+                "public": [{"ip": "192.0.2.1", "port": 7777, "source": "stun:relay:3478"}],
+                "behind_nat": True,
+                "reachable": None,
+                "mapping": "endpoint-independent",
+                "filtering": None,
+                "relays": [{"url": "ws://relay:8080", "rtt_ms": 23.0, "ok": True}],
+                "udp": True,
+                "ipv6": False,
+            }
+        )
