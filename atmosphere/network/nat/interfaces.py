@@ -80,7 +80,7 @@ def _walk(first: ctypes._Pointer[_Entry]) -> list[Interface]:
     found = []
     entry = first
     for _ in range(_MAX_ENTRIES):
-        if not entry:
+        if ctypes.cast(entry, ctypes.c_void_p).value is None:
             break
         item = entry.contents
         entry = item.next

@@ -1,0 +1,202 @@
+# -*- test-case-name: tests.network.path.test_checker -*-
+"""
+Sends the checks of one link as they come due, within every limit, and answers
+those of the peer. What follows from an answer is for
+L{atmosphere.network.path.paths} to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from atmosphere.network.stun.message import Message
+from atmosphere.rate import TokenBucket
+
+from .checks import Answer, CheckConversation, Credentials
+from .exchange import PathOffer
+from .known_way import FULL_SIZE, KnownWay, WayState
+from .selection import PathPolicy, is_allowed
+from .way_table import PEER_REFLEXIVE_PRIORITY, WayTable
+from .ways import RelayedWay, Way
+
+__all__ = ["PACE", "Checker"]
+
+#: Seconds between heartbeats: at least, and up to so many more by chance.
+HEARTBEAT_LEAST = 3.0
+HEARTBEAT_SPAN = 2.0
+
+#: Seconds between two checks of a link to addresses that never answered.
+PACE = 0.05
+
+#: Of the process's budget of checks, what is kept for ways that work.
+RESERVE = 20.0
+
+ANSWERS_PER_SECOND = 100.0
+
+
+class Checker:
+    """
+    The checks of one link.
+
+    @ivar conversation: its messages.
+    @ivar policy: ways that it does not allow are neither checked nor answered.
+    @ivar is_open: whether checks may be sent.
+    @ivar active: the way that data leaves by.
+    @ivar is_loaded: data left by the active way since its last check.
+    """
+
+    def __init__(
+        self,
+        ways: WayTable,
+        *,
+        is_dialler: bool,
+        entropy: Callable[[int], bytes],
+        budget: TokenBucket,
+        policy: PathPolicy,
+    ) -> None:
+        """
+        @param budget: how many checks all links of the process may send.
+        """
+        self.conversation = CheckConversation(
+            local=Credentials.from_entropy(entropy), is_controlling=is_dialler, entropy=entropy
+        )
+        self.policy = policy
+        self.is_open = False
+        self.active: Way | None = None
+        self.is_loaded = False
+        self._ways = ways
+        self._entropy = entropy
+        self._budget = budget
+        self._answers = TokenBucket(ANSWERS_PER_SECOND, ANSWERS_PER_SECOND)
+        self._next_slot = float("-inf")
+        self._outbox: list[tuple[bytes, Way]] = []
+
+    def take_credentials(self, offer: PathOffer) -> bool:
+        """
+        Sign checks as the peer wants them signed.
+
+        @return: whether it wanted them otherwise before (ICE restart).
+        """
+        before = self.conversation.remote
+        self.conversation.remote = Credentials(offer.ufrag, offer.pwd)
+        return before not in (None, self.conversation.remote)
+
+    def _heartbeat(self) -> float:
+        """
+        Seconds until the next heartbeat, by chance.
+        """
+        return HEARTBEAT_LEAST + HEARTBEAT_SPAN * int.from_bytes(self._entropy(2), "big") / 65536
+
+    # ------------------------------------------------------------- what comes
+
+    def check_received(
+        self, data: bytes, message: Message, way: Way, now: float
+    ) -> KnownWay | None:
+        """
+        Answer a check of the peer if it is one, and check that way in turn.
+
+        @return: the way it came by; C{None} if nothing follows from it.
+        """
+        if not self.conversation.read_check(data, message) or not self._answers.take(1, now):
+            return None
+        answer = self.conversation.answer_to(data, message, way)
+        if answer is None:
+            return None
+        self._outbox.append((answer, way))
+        known = self._ways.get(way)
+        if known is None:
+            known = self._ways.learn(way, keep=self.active)
+            if known is None:
+                return None
+            if isinstance(way, RelayedWay) and self.is_open:
+                known.start(now)
+        known.heard(now, is_full=len(data) >= FULL_SIZE, heartbeat=self._heartbeat())
+        known.poke(now)
+        return known
+
+    def answer_received(
+        self, data: bytes, message: Message, way: Way, now: float
+    ) -> tuple[KnownWay, Answer] | None:
+        """
+        Match a response with its check.
+
+        @return: the way, brought up to date, and the answer; C{None} if it
+            answers nothing.
+        """
+        answer = self.conversation.read_answer(data, message, way)
+        known = self._ways.get(way)
+        if answer is None or known is None:
+            return None
+        known.check_answered(
+            now,
+            answer.sent_at,
+            full_out=answer.full_out,
+            full_in=answer.full_in,
+            heartbeat=self._heartbeat(),
+        )
+        return known, answer
+
+    # ------------------------------------------------------------- what leaves
+
+    def datagrams_to_send(self, now: float, *, is_hurried: bool) -> list[tuple[bytes, Way]]:
+        """
+        Hand out the answers and the checks that are due.
+
+        @param is_hurried: no way is left, so those that worked are tried often.
+        """
+        ready, self._outbox = self._outbox, []
+        if not self.is_open:
+            return ready
+        for known in sorted(self._ways, key=self._urgency):
+            if not known.wants_check(now) or not is_allowed(known.way, self.policy):
+                continue
+            if known.is_stranger and now < self._next_slot:
+                continue
+            reserve = 0 if known.state is WayState.SUCCEEDED else RESERVE
+            if self._budget.level(now) >= 1 + reserve and self._budget.take(1, now):
+                ready.append((self._check(known, now, is_hurried), known.way))
+        return ready
+
+    def _urgency(self, known: KnownWay) -> tuple[bool, bool, bool, int]:
+        """
+        Order ways by who gets the next check.
+        """
+        return (
+            known.way != self.active,
+            known.state is not WayState.ANSWERED,
+            known.state is not WayState.SUCCEEDED,
+            -known.priority,
+        )
+
+    def _check(self, known: KnownWay, now: float, is_hurried: bool) -> bytes:
+        """
+        Write a check for a way.
+        """
+        is_active = known.way == self.active
+        is_full = known.wants_full_size(is_active and self.is_loaded)
+        if is_active:
+            self.is_loaded = False
+        if known.is_stranger:
+            self._next_slot = now + PACE
+        known.check_sent(now, is_hurried=is_hurried)
+        return self.conversation.new_check(
+            known.way, now, is_full=is_full, priority=PEER_REFLEXIVE_PRIORITY
+        )
+
+    def next_time(self) -> float | None:
+        """
+        Say when a check comes due, or a way runs out of time.
+        """
+        times = []
+        for known in self._ways:
+            if known.trusted_until is not None:
+                times.append(known.trusted_until)
+            if known.due is not None and is_allowed(known.way, self.policy):
+                times.append(max(known.due, self._next_slot) if known.is_stranger else known.due)
+        return min(times, default=None)
+
+    def wait_for_budget(self, now: float) -> float:
+        """
+        Say when a check that is overdue may leave.
+        """
+        return now + max(PACE, self._budget.delay(1 + RESERVE, now))

@@ -1,0 +1,425 @@
+# -*- test-case-name: tests.network.path.test_known_way -*-
+"""
+One way to a peer: where it is in its life, and when it wants to be checked.
+
+States, repetitions and limits are those of C{docs/protocols/paths.md} §3 and
+§4. The clock, the budget and the messages are the engine's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import assert_never
+
+from atmosphere.network.nat.candidates import CandidateType
+
+from .selection import Measurement
+from .ways import DirectWay, RelayedWay, Way
+
+__all__ = ["DISTRUST_AFTER", "FULL_SIZE", "KnownWay", "WayState"]
+
+#: The UDP payload that a way must carry both ways, in bytes.
+FULL_SIZE = 1200
+
+#: Seconds without an answered check after which a way has failed.
+DISTRUST_AFTER = 6.5
+
+#: Pauses after each small check of a way that never answered.
+FIRST_PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 3.0)
+MAX_FIRST_CHECKS = len(FIRST_PAUSES)
+MAX_FULL_CHECKS = 6
+
+SHORTEST_PAUSE = 0.2
+LONGEST_PAUSE = 1.0
+SUSPECT_AFTER = 3
+
+LOOK_PAUSE = 1.0
+LOOK_PAUSE_UNANSWERED = 15.0
+LONGEST_LOOK_PAUSE = 60.0
+POKED_LOOK_PAUSE = 5.0
+HURRIED_PAUSE = 0.5
+
+STABLE_AFTER = 60.0
+LONGEST_HOLD = 60.0
+
+
+class WayState(Enum):
+    """
+    The life of a way, in the words of RFC 8445 where it has them.
+    """
+
+    WAITING = "waiting"
+    IN_PROGRESS = "in progress"
+    ANSWERED = "answered"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+class KnownWay:
+    """
+    What is known of one way.
+
+    @ivar way: which.
+    @ivar origin: how its address was come by; C{None} for a relayed way.
+    @ivar priority: its rank among those to be checked.
+    @ivar state: where it is in its life.
+    @ivar reason: why it is there.
+    @ivar due: when it wants its next check; C{None} for not at all.
+    @ivar trusted_until: when it fails unless a check is answered before; C{None}
+        for never.
+    @ivar has_answered: whether it ever answered a check, or carried the handshake.
+    @ivar last_heard: when an authentic datagram last came by it.
+    @ivar last_answered: when a check was last answered by it.
+    @ivar last_sent: when a check last left by it.
+    @ivar unanswered: checks sent since the last answer.
+    """
+
+    __slots__ = (
+        "_falls",
+        "_full_in",
+        "_full_out",
+        "_held_until",
+        "_look_pause",
+        "_round_trips",
+        "_taken_at",
+        "_tries",
+        "due",
+        "has_answered",
+        "last_answered",
+        "last_heard",
+        "last_sent",
+        "origin",
+        "priority",
+        "reason",
+        "state",
+        "trusted_until",
+        "unanswered",
+        "way",
+    )
+
+    def __init__(self, way: Way, origin: CandidateType | None, priority: int) -> None:
+        self.way = way
+        self.origin = origin
+        self.priority = priority
+        self.state = WayState.WAITING
+        self.reason = "not yet checked"
+        self.due: float | None = None
+        self.trusted_until: float | None = None
+        self.has_answered = False
+        self.last_heard: float | None = None
+        self.last_answered: float | None = None
+        self.last_sent = float("-inf")
+        self.unanswered = 0
+        self._tries = 0
+        self._full_out = self._full_in = False
+        self._round_trips: deque[float] = deque(maxlen=5)
+        self._look_pause = 0.0
+        self._taken_at = float("-inf")
+        self._falls = 0
+        self._held_until = float("-inf")
+
+    # -------------------------------------------------------------- questions
+
+    @property
+    def is_told(self) -> bool:
+        """
+        Whether the peer named this way, rather than a datagram's source.
+        """
+        return self.origin is not CandidateType.PEER_REFLEXIVE
+
+    @property
+    def is_stranger(self) -> bool:
+        """
+        Whether it is an address that never answered, to which little is sent.
+        """
+        return isinstance(self.way, DirectWay) and not self.has_answered
+
+    @property
+    def is_suspect(self) -> bool:
+        """
+        Whether two checks in a row had no answer in their time.
+        """
+        return self.unanswered >= SUSPECT_AFTER
+
+    @property
+    def rtt(self) -> float | None:
+        """
+        The lowest of the last few round trips, in seconds.
+        """
+        return min(self._round_trips, default=None)
+
+    @property
+    def kind(self) -> str:
+        """
+        C{direct}, C{punched} or C{relayed}.
+        """
+        if isinstance(self.way, RelayedWay):
+            return "relayed"
+        is_as_told = self.origin is not None and self.origin.is_reached_as_told
+        return "direct" if is_as_told else "punched"
+
+    def measurement(self, now: float) -> Measurement:
+        """
+        Say what selection needs to know.
+        """
+        return Measurement(
+            self.way,
+            self.rtt,
+            is_usable=self.state is WayState.SUCCEEDED,
+            is_suspect=self.is_suspect,
+            is_held=now < self._held_until,
+        )
+
+    def wants_full_size(self, is_loaded: bool) -> bool:
+        """
+        Say whether the next check is a full-size one.
+
+        @param is_loaded: the way carried data since its last check.
+        """
+        if self.is_stranger:
+            return False
+        return is_loaded or not (self._full_out and self._full_in)
+
+    def _is_exhausted(self) -> bool:
+        """
+        Say whether all checks of this state were sent.
+        """
+        match self.state:
+            case WayState.IN_PROGRESS:
+                return self._tries >= MAX_FIRST_CHECKS
+            case WayState.ANSWERED:
+                return self._tries >= MAX_FULL_CHECKS
+            case WayState.WAITING | WayState.SUCCEEDED | WayState.FAILED | WayState.LOST:
+                return False
+            case never:
+                assert_never(never)
+
+    def wants_check(self, now: float) -> bool:
+        """
+        Say whether a check is to be sent now.
+        """
+        return self.due is not None and self.due <= now and not self._is_exhausted()
+
+    def deadline(self) -> float | None:
+        """
+        Say when L{expire} wants to be called.
+        """
+        ends = self.due if self._is_exhausted() else None
+        if self.trusted_until is None or ends is None:
+            return self.trusted_until if ends is None else ends
+        return min(self.trusted_until, ends)
+
+    # ----------------------------------------------------------------- inputs
+
+    def start(self, now: float, reason: str = "not yet checked") -> None:
+        """
+        Check from the beginning; what was proven counts no longer.
+        """
+        self.state = WayState.WAITING
+        self.reason = reason
+        self.due = now
+        self.trusted_until = None
+        self._forget()
+
+    def trust(self, reason: str) -> None:
+        """
+        Take the way as proven: it carried the handshake both ways.
+        """
+        self.state = WayState.SUCCEEDED
+        self.reason = reason
+        self.has_answered = self._full_out = self._full_in = True
+
+    def look_again(self, now: float, patience: float = DISTRUST_AFTER) -> None:
+        """
+        Check at once, whatever is known: something changed. A way that works
+        goes on working meanwhile, but not for long without an answer.
+
+        @param patience: how long, in seconds.
+        """
+        if self.state is WayState.SUCCEEDED:
+            self.due = now
+            self.unanswered = 0
+            self.trusted_until = now + patience
+        elif self.state is not WayState.LOST and (self.is_told or self.has_answered):
+            self.start(now, self.reason)
+
+    def check_sent(self, now: float, *, is_hurried: bool = False) -> None:
+        """
+        A check left by this way.
+
+        @param is_hurried: no way is left, so a failed one is tried often.
+        """
+        self.last_sent = now
+        self.unanswered += 1
+        self._tries += 1
+        match self.state:
+            case WayState.WAITING | WayState.IN_PROGRESS:
+                self.state = WayState.IN_PROGRESS
+                self.reason = f"{self._tries} checks sent"
+                pause = FIRST_PAUSES[self._tries - 1]
+                may_go_on = self.is_told or self.has_answered or self._is_exhausted()
+                self.due = now + pause if may_go_on else None
+            case WayState.ANSWERED | WayState.SUCCEEDED:
+                self.due = now + self._patience()
+            case WayState.FAILED:
+                self._look_pause = min(LONGEST_LOOK_PAUSE, 2 * self._look_pause)
+                pause = HURRIED_PAUSE if is_hurried else self._look_pause
+                self.due = now + pause if self.is_told or self.has_answered else None
+            case WayState.LOST:
+                self.due = None
+            case never:
+                assert_never(never)
+
+    def check_answered(
+        self, now: float, sent_at: float, *, full_out: bool, full_in: bool, heartbeat: float
+    ) -> None:
+        """
+        A check was answered by this way.
+
+        @param sent_at: when that check left.
+        @param full_out: the check was a full-size one.
+        @param full_in: and so was the answer.
+        @param heartbeat: seconds until the next check, if all is well.
+        """
+        self.last_heard = self.last_answered = now
+        self._round_trips.append(max(0.0, now - sent_at))
+        self.has_answered = True
+        self.unanswered = self._tries = 0
+        self._full_out |= full_out
+        self._full_in |= full_in
+        match self.state:
+            case WayState.WAITING | WayState.IN_PROGRESS | WayState.FAILED:
+                self.state = WayState.ANSWERED
+                self.reason = "answers small checks"
+                self.due = now
+                self._promote(now, heartbeat)
+            case WayState.ANSWERED:
+                if self._full_out:
+                    self.due = now + LONGEST_PAUSE
+                self._promote(now, heartbeat)
+            case WayState.SUCCEEDED:
+                self.trusted_until = now + DISTRUST_AFTER
+                self.due = now + heartbeat
+            case WayState.LOST:
+                self.due = None
+            case never:
+                assert_never(never)
+
+    def heard(self, now: float, *, is_full: bool = False, heartbeat: float = LONGEST_PAUSE) -> None:
+        """
+        An authentic datagram came by this way. It says nothing about sending.
+
+        @param is_full: it was a check of full size.
+        """
+        self.last_heard = now
+        if is_full:
+            self._full_in = True
+            if self.state is WayState.ANSWERED:
+                self._promote(now, heartbeat)
+
+    def poke(self, now: float) -> None:
+        """
+        Something came by this way that makes a check worth while (triggered check).
+        """
+        match self.state:
+            case WayState.WAITING:
+                pause = 0.0
+            case WayState.IN_PROGRESS if not self._is_exhausted():
+                # What the peer named may be checked again at once, for its NAT
+                # is open now; a mere source waits its turn.
+                pause = SHORTEST_PAUSE if self.is_told else FIRST_PAUSES[self._tries - 1]
+            case WayState.FAILED:
+                if self.has_answered:
+                    pause = SHORTEST_PAUSE
+                else:
+                    pause = POKED_LOOK_PAUSE if self.is_told else self._look_pause
+            case _:
+                return
+        earliest = max(now, self.last_sent + pause)
+        self.due = earliest if self.due is None else min(self.due, earliest)
+
+    def hurry(self, now: float, since: float = 0.0) -> None:
+        """
+        Check soon: at once, but not sooner than C{since} after the last one.
+        """
+        if self.due is not None and self.state is not WayState.LOST:
+            self.due = min(self.due, max(now, self.last_sent + since))
+
+    def expire(self, now: float) -> bool:
+        """
+        Fail if it is time to.
+
+        @return: whether the way failed by this.
+        """
+        if self.trusted_until is not None and now >= self.trusted_until:
+            self._fail(now, "no check was answered in time")
+        elif self._is_exhausted() and self.due is not None and now >= self.due:
+            is_answered = self.state is WayState.ANSWERED
+            self._fail(
+                now,
+                f"answers small checks, but lost {MAX_FULL_CHECKS} of {FULL_SIZE} bytes"
+                if is_answered
+                else f"{MAX_FIRST_CHECKS} checks had no answer",
+            )
+        else:
+            return False
+        return True
+
+    def taken(self, now: float) -> None:
+        """
+        Data leaves by this way from now on.
+        """
+        self._taken_at = now
+
+    def lose(self, now: float, reason: str) -> None:
+        """
+        Our side cannot send by this way.
+        """
+        self._fail(now, reason)
+        self.state = WayState.LOST
+        self.due = None
+
+    # ---------------------------------------------------------------- insides
+
+    def _patience(self) -> float:
+        """
+        How long to wait for an answer before the next check.
+        """
+        rtt = LONGEST_PAUSE / 4 if self.rtt is None else self.rtt
+        return min(LONGEST_PAUSE, max(SHORTEST_PAUSE, 2 * rtt))
+
+    def _promote(self, now: float, heartbeat: float) -> None:
+        """
+        Let the way succeed if full-size data went both ways.
+        """
+        if self._full_out and self._full_in:
+            self.state = WayState.SUCCEEDED
+            self.reason = f"{FULL_SIZE} bytes went both ways"
+            self.trusted_until = now + DISTRUST_AFTER
+            self.due = now + heartbeat
+
+    def _forget(self) -> None:
+        """
+        Take back what was proven.
+        """
+        self.trusted_until = None
+        self.unanswered = self._tries = 0
+        self._full_out = self._full_in = False
+        self._round_trips.clear()
+
+    def _fail(self, now: float, reason: str) -> None:
+        """
+        Give the way up for now, and hold it back if that happens too often.
+        """
+        if self.state is WayState.SUCCEEDED:
+            is_again = now - self._taken_at < STABLE_AFTER
+            self._falls = self._falls + 1 if is_again else 1
+            if self._falls > 1:
+                self._held_until = now + min(LONGEST_HOLD, 2.0 ** (self._falls - 1))
+        self.state = WayState.FAILED
+        self.reason = reason
+        self._forget()
+        self._look_pause = LOOK_PAUSE if self.has_answered else LOOK_PAUSE_UNANSWERED
+        self.due = now + self._look_pause if self.is_told or self.has_answered else None

@@ -1,0 +1,496 @@
+# -*- test-case-name: tests.network.path.test_paths -*-
+"""
+The ways of one link: which are known, which of them work, and which of them
+carries data. One L{Paths} belongs to one QUIC connection, and QUIC does not
+notice what it decides.
+
+C{docs/protocols/paths.md} is what it does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from atmosphere.addresses import TransportAddress
+from atmosphere.errors import DecodeError
+from atmosphere.network.nat.candidates import (
+    AddressRules,
+    Candidate,
+    prune,
+    share_public_address,
+)
+from atmosphere.network.stun.message import BINDING, Class, decode_message
+from atmosphere.rate import TokenBucket
+
+from .checker import Checker
+from .checks import Answer
+from .exchange import MAX_RELAYS, PathOffer
+from .known_way import DISTRUST_AFTER, KnownWay, WayState
+from .reports import (
+    Decision,
+    ObservedAddress,
+    PathChanged,
+    PathEvent,
+    PathRestored,
+    PathSilent,
+    WayReport,
+    report_way,
+)
+from .selection import PathPolicy, is_allowed, select
+from .way_table import WayTable
+from .ways import DirectWay, Way
+
+__all__ = ["Paths"]
+
+MAX_DECISIONS = 64
+
+QUIET_AFTER = 1.0
+LONGEST_GAP = 10.0
+PATIENCE_AFTER_SLEEP = 3.0
+HURRY_FOR = 120.0
+HURRIED_PAUSE = 0.5
+
+
+class Paths:
+    """
+    Decides by which way each datagram of one link leaves.
+
+    @ivar is_dialler: whether we opened the link.
+    @ivar remote_offer: the newest offer of the peer.
+    @ivar active: the way that data leaves by; before the welcome, the first one
+        that something was heard by.
+    @ivar decisions: the last ones, oldest first.
+    @ivar is_silent: no way answers at present.
+    """
+
+    def __init__(
+        self,
+        *,
+        is_dialler: bool,
+        entropy: Callable[[int], bytes],
+        now: float,
+        budget: TokenBucket,
+        rules: AddressRules | None = None,
+        policy: PathPolicy = PathPolicy.AUTO,
+    ) -> None:
+        """
+        @param budget: how many checks all links of the process may send.
+        @param rules: what is known of ourselves, to judge the peer's addresses.
+        """
+        self.is_dialler = is_dialler
+        self.remote_offer: PathOffer | None = None
+        self.active: Way | None = None
+        self.decisions: deque[Decision] = deque(maxlen=MAX_DECISIONS)
+        self.is_silent = False
+        self._ways = WayTable(AddressRules() if rules is None else rules)
+        self._checker = Checker(
+            self._ways, is_dialler=is_dialler, entropy=entropy, budget=budget, policy=policy
+        )
+        self._offered: PathOffer | None = None
+        self._heard_by: Way | None = None
+        self._routes: tuple[Way, ...] = ()
+        self._has_been_direct = False
+        self._is_welcomed = False
+        self._last_proof = self._silent_since = self._last_call = now
+        self._quiet_at: float | None = None
+        self._observed: dict[bool, TransportAddress] = {}
+        self._events: deque[PathEvent] = deque()
+
+    # -------------------------------------------------------------- questions
+
+    @property
+    def local_ufrag(self) -> str:
+        """
+        The fragment that the USERNAME of checks to this link begins with.
+        """
+        return self._checker.conversation.local.ufrag
+
+    @property
+    def active_rtt(self) -> float | None:
+        """
+        The round trip of the active way in seconds, once measured.
+        """
+        known = self._ways.get(self.active)
+        return None if known is None else known.rtt
+
+    @property
+    def active_kind(self) -> str | None:
+        """
+        C{direct}, C{punched} or C{relayed}; C{None} while there is no active way.
+        """
+        known = self._ways.get(self.active)
+        return None if known is None else known.kind
+
+    def is_waiting_for(self, transaction_id: bytes) -> bool:
+        """
+        Say whether a STUN response with that transaction ID belongs to this link.
+        """
+        return self._checker.conversation.is_waiting_for(transaction_id)
+
+    def snapshot(self) -> list[WayReport]:
+        """
+        Say how each way stands, the active one first, then by rank.
+        """
+        ranked = sorted(self._ways, key=lambda each: (each.way != self.active, -each.priority))
+        return [report_way(each, each.way == self.active) for each in ranked]
+
+    # -------------------------------------------------------------- the owner
+
+    def local_offer(self, candidates: Iterable[Candidate], relays: Iterable[str]) -> PathOffer:
+        """
+        Make the offer that the peer is to be told.
+
+        @return: the same as last time if nothing changed, else the next generation.
+        """
+        old = self._offered
+        told = (prune(candidates), tuple(dict.fromkeys(relays))[:MAX_RELAYS])
+        if old is not None and told == (old.candidates, old.relays):
+            return old
+        local = self._checker.conversation.local
+        generation = 1 if old is None else old.generation + 1
+        self._offered = PathOffer(local.ufrag, local.pwd, *told, generation)
+        return self._offered
+
+    def add_initial_way(self, way: Way) -> bool:
+        """
+        Before the welcome, the dialler: send by this way too.
+
+        @return: whether it was taken; there is room for a few.
+        """
+        if self._is_welcomed or not is_allowed(way, self._checker.policy):
+            return False
+        is_taken = self._ways.add_initial(way)
+        self._route()
+        return is_taken
+
+    def routes(self, now: float) -> tuple[Way, ...]:
+        """
+        Say by which ways a datagram of QUIC leaves: each of them carries it.
+        """
+        self._checker.is_loaded = True
+        if self._quiet_at is None:
+            self._quiet_at = now + QUIET_AFTER
+        return self._routes
+
+    def datagram_received(self, way: Way, now: float) -> None:
+        """
+        QUIC accepted a datagram that came by this way.
+        """
+        known = self._ways.get(way)
+        if known is None:
+            is_first = not self._is_welcomed and self.active is None
+            known = self._ways.learn(way, keep=self.active, is_first=is_first)
+            if known is None:
+                return
+        known.heard(now)
+        if self.active is None and (not self.is_dialler or self._ways.is_initial(way)):
+            self._activate(way)
+            self._heard_by = way
+        if way == self.active:
+            self._quiet_at = now + QUIET_AFTER
+        else:
+            known.poke(now)
+        if way != self._heard_by:
+            # The peer has changed its way; it may know that ours is dead.
+            self._heard_by = way
+            active = self._ways.get(self.active)
+            if active is not None and isinstance(way, DirectWay):
+                active.hurry(now, QUIET_AFTER)
+
+    def welcomed(self, now: float) -> None:
+        """
+        The link is proven by both sides: the active way stands, and others may
+        be checked once the peer's offer is known.
+        """
+        if self._is_welcomed:
+            return
+        self._is_welcomed = True
+        first = self.active if self.active is not None else next(iter(self._routes), None)
+        self.active = None
+        known = self._ways.get(first)
+        if known is not None:
+            known.trust("it carried the handshake")
+            self._switch(known, known.reason, now)
+        self._begin(now)
+
+    def set_remote_offer(self, offer: PathOffer, now: float) -> None:
+        """
+        The peer told how it can be reached. Its addresses pass the rules here.
+        """
+        if self.remote_offer is not None and offer.generation <= self.remote_offer.generation:
+            return
+        self.remote_offer = offer
+        is_restart = self._checker.take_credentials(offer)
+        ours = () if self._offered is None else self._offered.candidates
+        is_near = share_public_address(ours, offer.candidates)
+        for way, refusal in self._ways.tell(
+            offer.candidates, now, is_near=is_near, keep=self.active
+        ):
+            self._decide(now, way, f"not tried: {refusal}")
+        self._begin(now, is_restart=is_restart)
+
+    def new_local_candidates(
+        self,
+        candidates: Iterable[Candidate],
+        relays: Iterable[str],
+        now: float,
+        rules: AddressRules | None = None,
+    ) -> PathOffer | None:
+        """
+        Our interfaces, addresses, mappings or relays changed: all ways are
+        looked at again.
+
+        @param rules: what is known of ourselves now.
+        @return: the offer to send, or C{None} if nothing in it changed.
+        """
+        if rules is not None:
+            self._ways.rules = rules
+        before = self._offered
+        offer = self.local_offer(candidates, relays)
+        if offer is before:
+            return None
+        self._decide(now, None, "our own addresses changed")
+        if self._checker.is_open:
+            for known in self._ways:
+                known.look_again(now)
+        return offer
+
+    def set_policy(self, policy: PathPolicy, now: float) -> None:
+        """
+        Change what the user wants of this link.
+        """
+        self._checker.policy = policy
+        self._decide(now, None, f"the policy is {policy.value}")
+        self._review(now)
+
+    def way_lost(self, way: Way, now: float, reason: str = "our side cannot send by it") -> None:
+        """
+        Our side cannot send by this way: its relay is gone, or the socket says no.
+        """
+        known = self._ways.get(way)
+        if known is None or known.state is WayState.LOST:
+            return
+        known.lose(now, reason)
+        self._decide(now, way, f"lost: {reason}")
+        self._route()
+        self._review(now)
+
+    def way_back(self, way: Way, now: float) -> None:
+        """
+        Our side can send by this way, again or for the first time.
+        """
+        known = self._ways.get(way)
+        if known is None:
+            if self.is_dialler and not self._is_welcomed:
+                self.add_initial_way(way)
+            elif not isinstance(way, DirectWay):
+                known = self._ways.learn(way, keep=self.active)
+        elif known.state is not WayState.LOST:
+            return
+        if known is not None:
+            known.start(now, "our side can send by it")
+            self._decide(now, way, known.reason)
+            self._route()
+            self._review(now)
+
+    def woke(self, now: float) -> None:
+        """
+        The machine slept: all that is known is old, and is checked at once.
+        """
+        self._decide(now, None, "woke from sleep")
+        self._last_proof = max(self._last_proof, now - DISTRUST_AFTER + PATIENCE_AFTER_SLEEP)
+        if self._checker.is_open:
+            for known in self._ways:
+                known.look_again(now, PATIENCE_AFTER_SLEEP)
+
+    # ---------------------------------------------------------- the five verbs
+
+    def receive_datagram(self, data: bytes, path: Way, now: float) -> None:
+        """
+        Take a STUN message that came by this way.
+        """
+        try:
+            message = decode_message(data)
+        except DecodeError:
+            return
+        if message.method != BINDING or not is_allowed(path, self._checker.policy):
+            return
+        before = self._ways.get(path)
+        state = None if before is None else before.state
+        if message.message_class is Class.REQUEST:
+            known = self._checker.check_received(data, message, path, now)
+            if known is not None and known.state is not state:
+                self._review(now)
+        elif message.is_response:
+            was_suspect = before is not None and before.is_suspect
+            found = self._checker.answer_received(data, message, path, now)
+            if found is not None:
+                known, answer = found
+                if known.state is not state:
+                    self._decide(now, path, f"{known.state.value}: {known.reason}")
+                self._answered(known, answer, now, was_suspect=was_suspect)
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Way]]:
+        """
+        Hand out the answers and the checks that are due, within the limits.
+        """
+        self._last_call = now
+        if self._checker.is_open and self._quiet_at is not None and now >= self._quiet_at:
+            self._quiet_at = None
+            active = self._ways.get(self.active)
+            if active is not None:
+                active.hurry(now, QUIET_AFTER)
+        is_hurried = self.is_silent and now - self._silent_since < HURRY_FOR
+        return self._checker.datagrams_to_send(now, is_hurried=is_hurried)
+
+    def get_timer(self) -> float | None:
+        """
+        Say when L{handle_timer} wants to be called.
+        """
+        if not self._checker.is_open:
+            return None
+        times = [
+            self._checker.next_time(),
+            self._quiet_at,
+            None if self.is_silent else self._last_proof + DISTRUST_AFTER,
+        ]
+        earliest = min((each for each in times if each is not None), default=None)
+        if earliest is None or earliest > self._last_call:
+            return earliest
+        return self._checker.wait_for_budget(self._last_call)
+
+    def handle_timer(self, now: float) -> None:
+        """
+        Fail what did not answer in time, and see what that means.
+        """
+        timer = self.get_timer()
+        if timer is None:
+            return
+        if now - timer > LONGEST_GAP:
+            self.woke(now)
+        self._last_call = now
+        for known in self._ways:
+            if known.expire(now):
+                self._decide(now, known.way, f"failed: {known.reason}")
+        self._review(now)
+
+    def next_event(self) -> PathEvent | None:
+        """
+        Hand out the oldest event.
+        """
+        return self._events.popleft() if self._events else None
+
+    # ---------------------------------------------------------------- insides
+
+    def _decide(self, now: float, way: Way | None, text: str) -> None:
+        """
+        Keep a decision and its reason.
+        """
+        self.decisions.append(Decision(now, way, text))
+
+    def _activate(self, way: Way) -> None:
+        """
+        Let data leave by a way from now on.
+        """
+        self.active = self._checker.active = way
+        self._route()
+
+    def _route(self) -> None:
+        """
+        Note by which ways data leaves.
+        """
+        if self.is_dialler and not self._is_welcomed:
+            ways = [known for known in self._ways if self._ways.is_initial(known.way)]
+        else:
+            active = self._ways.get(self.active)
+            ways = [] if active is None else [active]
+        self._routes = tuple(each.way for each in ways if each.state is not WayState.LOST)
+
+    def _begin(self, now: float, *, is_restart: bool = False) -> None:
+        """
+        Check what was not yet checked, if we may by now.
+        """
+        if not self._is_welcomed or self.remote_offer is None:
+            return
+        if not self._checker.is_open:
+            self._checker.is_open = True
+            self._last_proof = now
+            is_restart = True
+        for known in self._ways:
+            if is_restart or (known.state is WayState.WAITING and known.due is None):
+                known.look_again(now)
+
+    def _answered(self, known: KnownWay, answer: Answer, now: float, *, was_suspect: bool) -> None:
+        """
+        See what an answered check means.
+        """
+        observed = answer.observed
+        if observed is not None and self._observed.get(observed.is_ipv6) != observed:
+            self._observed[observed.is_ipv6] = observed
+            self._events.append(ObservedAddress(observed))
+        was_silent = self.is_silent
+        self._review(now)
+        if was_suspect and known.way == self.active and not was_silent:
+            self._events.append(PathRestored(known.way))
+
+    def _review(self, now: float) -> None:
+        """
+        Choose the active way anew, and see whether any way is left.
+        """
+        if not self._checker.is_open:
+            return
+        choice = select(
+            self.active,
+            [known.measurement(now) for known in self._ways],
+            policy=self._checker.policy,
+            has_been_direct=self._has_been_direct,
+        )
+        chosen = self._ways.get(choice.way)
+        if chosen is None:
+            self._make_do(now)
+            return
+        if chosen.way != self.active:
+            self._switch(chosen, choice.reason, now)
+        self._last_proof = max(self._last_proof, chosen.last_answered or self._last_proof)
+        if self.is_silent:
+            self.is_silent = False
+            self._decide(now, chosen.way, "the link is no longer silent")
+            self._events.append(PathRestored(chosen.way))
+
+    def _make_do(self, now: float) -> None:
+        """
+        No way is usable: send by one that was, and say so if it lasts.
+        """
+        active = self._ways.get(self.active)
+        if active is None or active.state is WayState.LOST:
+            once = [
+                known
+                for known in self._ways
+                if known.has_answered
+                and known.state is not WayState.LOST
+                and is_allowed(known.way, self._checker.policy, self._has_been_direct)
+            ]
+            if once:
+                last = max(once, key=lambda known: known.last_answered or 0.0)
+                self._switch(last, "nothing better is left", now)
+        if not self.is_silent and now >= self._last_proof + DISTRUST_AFTER:
+            self.is_silent = True
+            self._silent_since = now
+            self._decide(now, None, f"silent: no way answered for {DISTRUST_AFTER} s")
+            self._events.append(PathSilent(self._last_proof))
+            for known in self._ways:
+                if known.has_answered:
+                    known.hurry(now, HURRIED_PAUSE)
+
+    def _switch(self, known: KnownWay, reason: str, now: float) -> None:
+        """
+        Let data leave by another way from now on.
+        """
+        old = self.active
+        self._activate(known.way)
+        known.taken(now)
+        self._has_been_direct |= isinstance(known.way, DirectWay)
+        self._quiet_at = None
+        self._decide(now, known.way, f"active: {reason}")
+        self._events.append(PathChanged(old, known.way, reason))

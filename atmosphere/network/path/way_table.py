@@ -1,0 +1,153 @@
+# -*- test-case-name: tests.network.path.test_way_table -*-
+"""
+The ways of one link, of each kind only so many, and the one place where an
+address that a peer gave becomes a way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from atmosphere.network.nat.candidates import (
+    AddressRules,
+    Candidate,
+    CandidateType,
+    candidate_priority,
+    prune,
+)
+from atmosphere.rate import TokenBucket
+
+from .exchange import MAX_RELAYS
+from .known_way import KnownWay, WayState
+from .ways import DirectWay, RelayedWay, Way
+
+__all__ = ["PEER_REFLEXIVE_PRIORITY", "WayTable"]
+
+MAX_INITIAL_DIRECT = 4
+MAX_PEER_REFLEXIVE = 8
+MAX_DIRECT = 32
+
+#: Addresses that one peer may name: so many at once, then so many a second.
+NAMED_AT_ONCE = 48
+NAMED_PER_SECOND = 0.5
+
+PEER_REFLEXIVE_PRIORITY = candidate_priority(CandidateType.PEER_REFLEXIVE)
+
+
+class WayTable:
+    """
+    The ways of one link.
+
+    @ivar rules: what is known of ourselves, to judge the peer's addresses.
+    """
+
+    def __init__(self, rules: AddressRules) -> None:
+        self.rules = rules
+        self._ways: dict[Way, KnownWay] = {}
+        self._initial: set[Way] = set()
+        self._named = TokenBucket(NAMED_PER_SECOND, NAMED_AT_ONCE)
+
+    def __iter__(self) -> Iterator[KnownWay]:
+        return iter(list(self._ways.values()))
+
+    def get(self, way: Way | None) -> KnownWay | None:
+        """
+        Find a way.
+        """
+        return None if way is None else self._ways.get(way)
+
+    def is_initial(self, way: Way) -> bool:
+        """
+        Say whether the way was known before the link was.
+        """
+        return way in self._initial
+
+    def _count(self, *, is_direct: bool) -> int:
+        """
+        Count the ways of one class.
+        """
+        return sum(isinstance(way, DirectWay) == is_direct for way in self._ways)
+
+    def _add(self, way: Way, origin: CandidateType | None, priority: int) -> KnownWay:
+        """
+        Put a new way into the table.
+        """
+        known = self._ways[way] = KnownWay(way, origin, priority)
+        return known
+
+    def add_initial(self, way: Way) -> bool:
+        """
+        Take a way that was known before the link was.
+
+        @return: whether there was room for it.
+        """
+        if way in self._initial:
+            return True
+        is_direct = isinstance(way, DirectWay)
+        limit = MAX_INITIAL_DIRECT if is_direct else MAX_RELAYS
+        if self._count(is_direct=is_direct) >= limit:
+            return False
+        host = CandidateType.HOST
+        self._add(way, host if is_direct else None, candidate_priority(host) if is_direct else 0)
+        self._initial.add(way)
+        return True
+
+    def learn(self, way: Way, *, keep: Way | None, is_first: bool = False) -> KnownWay | None:
+        """
+        Take a way that an authentic datagram came by.
+
+        @param keep: is never given up for it.
+        @param is_first: it is the way that the link itself came by, which is
+            answered wherever it is.
+        @return: C{None} if it is refused, or there is no room.
+        """
+        if isinstance(way, RelayedWay):
+            return self._add(way, None, 0) if self._count(is_direct=False) < MAX_RELAYS else None
+        if not is_first and self.rules.refusal(way.address, is_near=True) is not None:
+            return None
+        learned = [known for known in self if not known.is_told]
+        if len(learned) >= MAX_PEER_REFLEXIVE:
+            stranger = next(
+                (known for known in learned if known.is_stranger and known.way != keep), None
+            )
+            if stranger is None:
+                return None
+            del self._ways[stranger.way]
+        return self._add(way, CandidateType.PEER_REFLEXIVE, PEER_REFLEXIVE_PRIORITY)
+
+    def tell(
+        self, candidates: Iterable[Candidate], now: float, *, is_near: bool, keep: Way | None
+    ) -> list[tuple[Way, str]]:
+        """
+        Take the addresses that the peer names now, and drop those of earlier
+        offers that it names no more and that do not work.
+
+        @param is_near: the peer is behind our own public address.
+        @param keep: is never dropped.
+        @return: what was refused, and why.
+        """
+        refused: list[tuple[Way, str]] = []
+        told: dict[Way, Candidate] = {}
+        for candidate in prune(candidates):
+            way = DirectWay(candidate.address)
+            refusal = self.rules.refusal(candidate.address, is_near=is_near)
+            if refusal is None:
+                told[way] = candidate
+            else:
+                refused.append((way, refusal))
+        for known in self:
+            is_stale = known.is_told and isinstance(known.way, DirectWay) and known.way not in told
+            if is_stale and known.way not in self._initial and known.way != keep:
+                if known.state is not WayState.SUCCEEDED:
+                    del self._ways[known.way]
+                else:
+                    known.origin = CandidateType.PEER_REFLEXIVE
+        for named, candidate in told.items():
+            old = self._ways.get(named)
+            if old is not None:
+                old.origin, old.priority = candidate.type, candidate.priority
+            elif self._count(is_direct=True) >= MAX_DIRECT or not self._named.take(1, now):
+                refused.append((named, "the peer names too many addresses"))
+            else:
+                self._add(named, candidate.type, candidate.priority)
+        return refused
