@@ -20,7 +20,7 @@ from .nat import (
 )
 from .network import SimulatedNetwork
 from .randomness import seeded_entropy, seeded_random, wall_clock
-from .segment import Segment
+from .subnet import Subnet
 
 __all__ = [
     "ADDRESS_RESTRICTED",
@@ -33,8 +33,8 @@ __all__ = [
     "Link",
     "Nat",
     "NatBehaviour",
-    "Segment",
     "SimulatedNetwork",
+    "Subnet",
     "TraceRecord",
     "seeded_entropy",
     "seeded_random",

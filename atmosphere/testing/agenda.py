@@ -21,9 +21,6 @@ from twisted.logger import Logger
 
 __all__ = ["Agenda", "StandstillError"]
 
-#: So many entries run at one time mean that something re-schedules itself for ever.
-MOST_AT_ONCE = 1_000_000
-
 
 class StandstillError(Exception):
     """
@@ -34,12 +31,16 @@ class StandstillError(Exception):
 class Agenda:
     """
     A heap of calls to make, in order of time.
+
+    @ivar clock: the clock that they are made on.
+    @ivar most_at_once: so many at one time mean that something calls itself for ever.
     """
 
     _log = Logger()
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.most_at_once = 1_000_000
         self._heap: list[tuple[float, int, Callable[[Any], object], Any]] = []
         self._order = 0
         self._armed: IDelayedCall | None = None
@@ -47,6 +48,7 @@ class Agenda:
         self._is_running = False
         self._calls: dict[DelayedCall, object] = {}
         self._stale = 0
+        self._parked: dict[object, list[DelayedCall]] = {}
 
     def seconds(self) -> float:
         """
@@ -107,6 +109,19 @@ class Agenda:
         for call in self.calls_of(owner):
             call.cancel()
 
+    def park(self, owner: object) -> None:
+        """
+        Make none of an owner's calls until L{unpark}; they stay active.
+        """
+        self._parked.setdefault(owner, [])
+
+    def unpark(self, owner: object) -> None:
+        """
+        Make an owner's calls again; those whose time came meanwhile are due now.
+        """
+        for call in self._parked.pop(owner, ()):
+            self.at(self.clock.rightNow, self._make, call)
+
     def _cancelled(self, call: DelayedCall) -> None:
         """
         Note that a call was taken back; its entry goes when its time comes.
@@ -134,11 +149,14 @@ class Agenda:
         """
         Make a call, unless it was taken back, made or put off.
         """
-        if call not in self._calls:
+        owner = self._calls.get(call, self)
+        if owner is self:
             self._stale = max(0, self._stale - 1)
         elif call.getTime() > self.clock.rightNow:
             call.activate_delay()
             self.at(call.time, self._make, call)
+        elif owner in self._parked:
+            self._parked[owner].append(call)
         else:
             del self._calls[call]
             call.called = 1
@@ -180,7 +198,7 @@ class Agenda:
         self._armed_for = float("inf")
         self._is_running = True
         now = self.clock.rightNow
-        left = MOST_AT_ONCE
+        left = self.most_at_once
         try:
             while self._heap and self._heap[0][0] <= now:
                 _, _, function, argument = heappop(self._heap)

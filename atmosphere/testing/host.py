@@ -17,44 +17,38 @@ from typing import TYPE_CHECKING, Any, cast
 from twisted.internet.abstract import isIPAddress
 from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionDone, ConnectionLost, DNSLookupError
+from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import (
     IConnector,
     IDelayedCall,
-    IHalfCloseableDescriptor,
     IHostnameResolver,
     IListeningPort,
-    IReactorFDSet,
     IReactorFromThreads,
     IReactorPluggableNameResolver,
     IReactorSSL,
     IReactorTCP,
     IReactorTime,
     IReactorUDP,
-    IReadDescriptor,
-    IWriteDescriptor,
 )
 from twisted.internet.protocol import AbstractDatagramProtocol, ClientFactory, Factory
-from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
-from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
 from .agenda import Agenda
-from .kernel import Kernel, Socket
+from .descriptors import DescriptorLoop
+from .kernel import Kernel
 from .link import Packet
 from .ports import SimulatedConnector, SimulatedTCPPort, SimulatedUDPPort
 
 if TYPE_CHECKING:
     from .network import SimulatedNetwork
-    from .segment import Attachment
+    from .subnet import Attachment
 
 __all__ = ["Host"]
 
 
 @implementer(
-    IReactorFDSet,
     IReactorFromThreads,
     IReactorPluggableNameResolver,
     IReactorSSL,
@@ -62,19 +56,14 @@ __all__ = ["Host"]
     IReactorTime,
     IReactorUDP,
 )
-class Host:
+class Host(DescriptorLoop):
     """
     A host of a L{SimulatedNetwork<atmosphere.testing.network.SimulatedNetwork>}.
 
     @ivar name: its name.
     @ivar kernel: its sockets and addresses.
     @ivar running: what a reactor says of itself once it runs.
-    @ivar is_asleep: whether its process is stopped: nothing is read, no delayed
-        call is made, while the kernel goes on.
-    @ivar is_running: whether there is a process; L{kill} ends it.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -86,17 +75,9 @@ class Host:
     ) -> None:
         self.name = name
         self.running = True
-        self.is_running = True
-        self.is_asleep = False
-        self._agenda = agenda
         self._network = network
         self._names = names
-        self._readers: dict[IReadDescriptor, Socket] = {}
-        self._writers: dict[IWriteDescriptor, Socket] = {}
-        self._reading: dict[Socket, IReadDescriptor] = {}
-        self._writing: dict[Socket, IWriteDescriptor] = {}
-        self._waking: set[Socket] = set()
-        self._put_off: list[Callable[[], object]] = []
+        super().__init__(agenda)
         self.kernel = Kernel(agenda, random, self, self._wake, network.note)
 
     @override
@@ -122,9 +103,8 @@ class Host:
         """
         self.is_running = False
         self._agenda.forget(self)
-        self._put_off.clear()
-        for table in (self._readers, self._writers, self._reading, self._writing):
-            table.clear()
+        self._agenda.park(self)
+        self._forget_descriptors()
         self.is_asleep = False
         self.kernel.is_down = is_silent
         self.kernel.vanish(silently=is_silent)
@@ -138,30 +118,23 @@ class Host:
         self.kill(is_silent=self.kernel.is_down)
         self.kernel.is_down = False
         self.is_running = True
+        self._agenda.unpark(self)
 
     def sleep(self) -> None:
         """
         Stop the process, as C{SIGSTOP} or a closed lid does.
         """
         self.is_asleep = True
+        self._agenda.park(self)
 
     def wake(self) -> None:
         """
         Go on after L{sleep}; what became due meanwhile is done now.
         """
-        self.is_asleep = False
-        put_off, self._put_off = self._put_off, []
-        for each in put_off:
-            self._agenda.at(self.seconds(), self._call, each)
-
-    def _call(self, function: Callable[[], object]) -> None:
-        """
-        Do something as soon as the process is awake.
-        """
         if self.is_asleep:
-            self._put_off.append(function)
-        elif self.is_running:
-            function()
+            self.is_asleep = False
+            self._agenda.unpark(self)
+            self._catch_up()
 
     def packet_received(self, packet: Packet, attachment: Attachment) -> None:
         """
@@ -186,18 +159,7 @@ class Host:
         """
         Call something later, unless the process ends before.
         """
-        return self._agenda.call_later(self, delay, self._make_call, (callable, args, kwargs))
-
-    def _make_call(
-        self, function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> None:
-        """
-        Make a delayed call, now or after waking.
-        """
-        if self.is_asleep:
-            self._put_off.append(lambda: function(*args, **kwargs))
-        elif self.is_running:
-            function(*args, **kwargs)
+        return self._agenda.call_later(self, delay, callable, args, kwargs)
 
     def getDelayedCalls(self) -> Sequence[IDelayedCall]:
         """
@@ -315,114 +277,3 @@ class Host:
         """
         wrapped: Any = TLSMemoryBIOFactory(contextFactory, True, factory, self)
         return self.connectTCP(host, port, wrapped, timeout, bindAddress)
-
-    # ----------------------------------------------------- IReactorFDSet and its loop
-
-    def addReader(self, reader: IReadDescriptor) -> None:
-        """
-        Call C{doRead} whenever the descriptor's socket has something.
-        """
-        which = self.kernel.sockets.get(reader.fileno())
-        if which is not None and self.is_running:
-            self._readers[reader] = which
-            self._reading[which] = reader
-            if which.is_readable:
-                self._wake(which)
-
-    def addWriter(self, writer: IWriteDescriptor) -> None:
-        """
-        Call C{doWrite} whenever the descriptor's socket has room.
-        """
-        which = self.kernel.sockets.get(writer.fileno())
-        if which is not None and self.is_running:
-            self._writers[writer] = which
-            self._writing[which] = writer
-            if which.is_writable:
-                self._wake(which)
-
-    def removeReader(self, reader: IReadDescriptor) -> None:
-        """
-        Undo L{addReader}.
-        """
-        which = self._readers.pop(reader, None)
-        if which is not None:
-            self._reading.pop(which, None)
-
-    def removeWriter(self, writer: IWriteDescriptor) -> None:
-        """
-        Undo L{addWriter}.
-        """
-        which = self._writers.pop(writer, None)
-        if which is not None:
-            self._writing.pop(which, None)
-
-    def getReaders(self) -> list[IReadDescriptor]:
-        """
-        List all that want to read.
-        """
-        return list(self._readers)
-
-    def getWriters(self) -> list[IWriteDescriptor]:
-        """
-        List all that want to write.
-        """
-        return list(self._writers)
-
-    def removeAll(self) -> list[IReadDescriptor | IWriteDescriptor]:
-        """
-        Undo all of L{addReader} and L{addWriter}.
-        """
-        removed: list[IReadDescriptor | IWriteDescriptor] = [*self._readers]
-        removed += [each for each in self._writers if each not in removed]
-        for reader in self.getReaders():
-            self.removeReader(reader)
-        for writer in self.getWriters():
-            self.removeWriter(writer)
-        return removed
-
-    def _wake(self, which: Socket) -> None:
-        """
-        Look at a socket once all that is due now has been done.
-        """
-        if which not in self._waking:
-            self._waking.add(which)
-            self._agenda.at(self._agenda.clock.rightNow, self._serve, which)
-
-    def _serve(self, which: Socket) -> None:
-        """
-        Read from and write to a socket, if that is wanted and possible.
-        """
-        if self.is_asleep:
-            self._put_off.append(lambda: self._serve(which))
-            return
-        self._waking.discard(which)
-        reader = self._reading.get(which)
-        if reader is not None and which.is_readable:
-            self._do(reader, reader.doRead, True)
-        writer = self._writing.get(which)
-        if writer is not None and which.is_writable:
-            self._do(writer, writer.doWrite, False)
-        if (which in self._reading and which.is_readable) or (
-            which in self._writing and which.is_writable
-        ):
-            self._wake(which)
-
-    def _do(self, descriptor: Any, work: Callable[[], object], is_reading: bool) -> None:
-        """
-        Read or write, and end the descriptor when that says so.
-        """
-        try:
-            why = work()
-        except Exception as error:
-            self._log.failure("while serving {descriptor}", descriptor=descriptor)
-            why = error
-        if not why:
-            return
-        self.removeReader(descriptor)
-        if is_reading and type(why) is ConnectionDone:
-            if IHalfCloseableDescriptor.providedBy(descriptor):
-                descriptor.readConnectionLost(Failure(why))
-                return
-        self.removeWriter(descriptor)
-        reason = why if isinstance(why, BaseException) else ConnectionLost()
-        descriptor.connectionLost(Failure(reason))

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from .agenda import Agenda
 from .datagram_socket import DatagramSocket
 from .link import Kind, Packet
-from .stream import Flag, Segment, State, Stream
+from .stream import Stream
 from .stream_socket import StreamSocket
+from .tcp_segment import Flag, Segment, State
 
 if TYPE_CHECKING:
-    from .segment import Attachment
+    from .subnet import Attachment
 
 __all__ = ["Kernel", "Socket"]
 
@@ -206,7 +207,7 @@ class Kernel:
         ]
         if not fitting:
             raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
-        return max(fitting, key=lambda each: each.segment.nearness(destination)).address
+        return max(fitting, key=lambda each: each.subnet.nearness(destination)).address
 
     def readdress(self, attachments: list[Attachment]) -> None:
         """

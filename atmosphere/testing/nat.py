@@ -12,7 +12,7 @@ from random import Random
 
 from .agenda import Agenda
 from .link import Kind, Packet
-from .segment import Attachment, Segment
+from .subnet import Attachment, Subnet
 
 __all__ = [
     "ADDRESS_RESTRICTED",
@@ -110,6 +110,7 @@ class Nat:
     @ivar behaviour: how it maps and filters; may be set at any time.
     @ivar inside: how it hangs on its LAN.
     @ivar outside: how it hangs on the wider network.
+    @ivar is_unplugged: while it is set nothing passes, in or out.
     @ivar lets_out: which packets from inside may pass, asked for each: a firewall.
     """
 
@@ -126,6 +127,7 @@ class Nat:
     ) -> None:
         self.name = name
         self.behaviour = behaviour
+        self.is_unplugged = False
         self.lets_out: Callable[[Packet], bool] = lambda packet: True
         self._agenda = agenda
         self._random = random
@@ -134,11 +136,11 @@ class Nat:
         self._by_port: dict[tuple[bool, int], _Mapping] = {}
 
     @property
-    def lan(self) -> Segment:
+    def lan(self) -> Subnet:
         """
         The network inside.
         """
-        return self.inside.segment
+        return self.inside.subnet
 
     @property
     def address(self) -> str:
@@ -156,9 +158,9 @@ class Nat:
         self._by_key.clear()
         self._by_port.clear()
         if address is not None:
-            segment, link = self.outside.segment, self.outside.link
-            segment.detach(self.outside)
-            self.outside = segment.attach(self, address, link)
+            subnet, link = self.outside.subnet, self.outside.link
+            subnet.detach(self.outside)
+            self.outside = subnet.attach(self, address, link)
 
     def mappings(self) -> list[tuple[Address, Address]]:
         """
@@ -173,7 +175,9 @@ class Nat:
         """
         Pass a packet on, out or in.
         """
-        if attachment is not self.inside:
+        if self.is_unplugged:
+            self._note("unplugged", packet)
+        elif attachment is not self.inside:
             self._come_in(packet)
         elif packet.destination[0] == self.inside.address:
             self._note("no port", packet)

@@ -19,7 +19,7 @@ from .host import Host
 from .link import Kind, Link, Packet, TraceRecord
 from .nat import Nat, NatBehaviour
 from .resolver import NameTable
-from .segment import Segment
+from .subnet import Attachment, Subnet
 
 __all__ = ["SimulatedNetwork"]
 
@@ -51,20 +51,20 @@ class SimulatedNetwork:
         self._link = link if link is not None else Link()
         self._trace: list[TraceRecord] | None = None
         self._cuts: dict[tuple[object, object], frozenset[Kind]] = {}
-        self.internet = self.segment("internet")
+        self.internet = self.subnet("internet")
 
     # -------------------------------------------------------------------- building
 
-    def segment(self, name: str, link: Link | None = None) -> Segment:
+    def subnet(self, name: str, link: Link | None = None) -> Subnet:
         """
         Make a network apart, such as a LAN.
 
         @param link: the line of those that hang on it and are not given their own.
         """
-        return Segment(name, self.agenda, self.seed, self.note, link or self._link)
+        return Subnet(name, self.agenda, self.seed, self.note, link or self._link)
 
     def host(
-        self, name: str, *addresses: str, on: Segment | None = None, link: Link | None = None
+        self, name: str, *addresses: str, on: Subnet | None = None, link: Link | None = None
     ) -> Host:
         """
         Make a host.
@@ -89,7 +89,7 @@ class SimulatedNetwork:
         behaviour: NatBehaviour,
         *,
         gateway: str = "192.168.1.1",
-        on: Segment | None = None,
+        on: Subnet | None = None,
         link: Link | None = None,
     ) -> Nat:
         """
@@ -101,15 +101,15 @@ class SimulatedNetwork:
         @param on: the network outside: the internet, or another router's LAN.
         @param link: its line to that network.
         """
-        lan = self.segment(name, link=Link(latency=0.0005))
+        lan = self.subnet(name, link=Link(latency=0.0005))
         nat = Nat(name, self.agenda, Random(f"{self.seed} {name}"), behaviour, self.note)
         nat.inside = lan.gateway = lan.attach(nat, gateway, Link(latency=0.0))
-        segment = on if on is not None else self.internet
-        nat.outside = segment.attach(nat, address, link if link is not None else self._link)
+        subnet = on if on is not None else self.internet
+        nat.outside = subnet.attach(nat, address, link if link is not None else self._link)
         return nat
 
     def move(
-        self, host: Host, *addresses: str, on: Segment | None = None, link: Link | None = None
+        self, host: Host, *addresses: str, on: Subnet | None = None, link: Link | None = None
     ) -> None:
         """
         Give a host other addresses, on the same network or another.
@@ -117,34 +117,37 @@ class SimulatedNetwork:
         What it sends from a port that was bound to no address goes on from the
         new ones; its TCP connections are stuck.
         """
-        segment = on if on is not None else self.internet
+        subnet = on if on is not None else self.internet
         for old in host.kernel.attachments:
-            old.segment.detach(old)
+            old.subnet.detach(old)
         host.kernel.readdress(
-            [segment.attach(host, address, link or segment.link) for address in addresses]
+            [subnet.attach(host, address, link or subnet.link) for address in addresses]
         )
         self.names.add(host.name, *addresses)
 
-    def set_link(self, first: Host, second: Host | None = None, **properties: Any) -> None:
+    def set_link(
+        self, first: Host | Nat, second: Host | Nat | None = None, **properties: Any
+    ) -> None:
         """
-        Change the line of a host, or put one between two hosts.
+        Change the line of a host or a router, or put one between two of them.
 
+        @param first: of a router, its line to the network outside is meant.
         @param second: with it, the line is one more between these two, who
             hang on the same network; properties that are not named are those of
             a perfect line.
-        @param properties: fields of L{Link}; those of a single host's line
-            that are not named stay as they are.
+        @param properties: fields of L{Link}; those of a single line that are
+            not named stay as they are.
         """
         if second is not None:
             link = replace(Link(latency=0.0, mtu=65535), **properties)
-            for one in first.kernel.attachments:
-                for other in second.kernel.attachments:
-                    if one.segment is other.segment:
-                        one.segment.set_pair(one, other, link)
+            for one in _attachments(first):
+                for other in _attachments(second):
+                    if one.subnet is other.subnet:
+                        one.subnet.set_pair(one, other, link)
             return
-        for attachment in first.kernel.attachments:
+        for attachment in _attachments(first):
             attachment.link = replace(attachment.link, **properties)
-            attachment.segment.changed([attachment.address])
+            attachment.subnet.changed([attachment.address])
 
     # ---------------------------------------------------------------------- cutting
 
@@ -284,3 +287,10 @@ def _has_result(deferred: Deferred[Any]) -> bool:
     Say whether a Deferred has a result and does not wait for another's.
     """
     return bool(deferred.called and not deferred.paused)
+
+
+def _attachments(node: Host | Nat) -> list[Attachment]:
+    """
+    List how a node hangs on the networks that hosts know it by.
+    """
+    return [node.outside] if isinstance(node, Nat) else node.kernel.attachments

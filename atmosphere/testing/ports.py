@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.testing.test_tcp -*-
+# -*- test-case-name: tests.testing.test_contract -*-
 """
 Twisted's own ports and connectors, with simulated sockets under them.
 """

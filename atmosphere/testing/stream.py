@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.testing.test_tcp -*-
+# -*- test-case-name: tests.testing.test_stream -*-
 """
 One end of a simulated TCP connection: sequence numbers, windows, repetition.
 
@@ -15,14 +15,13 @@ import errno
 import os
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
-from typing import NamedTuple
 
 from twisted.internet.base import DelayedCall
 
 from .agenda import Agenda
+from .tcp_segment import Flag, Segment, State
 
-__all__ = ["Flag", "Segment", "State", "Stream"]
+__all__ = ["Stream"]
 
 SEND_BUFFER = 256 * 1024
 RECEIVE_BUFFER = 256 * 1024
@@ -37,49 +36,6 @@ MOST_TIMEOUT = 120.0
 PATIENCE = 924.0
 SYN_PATIENCE = 127.0
 ORPHAN_PATIENCE = 100.0
-
-
-class Flag(Enum):
-    """
-    What a segment is for.
-    """
-
-    SYN = "syn"
-    SYN_ACK = "syn-ack"
-    DATA = "data"
-    PROBE = "probe"
-    RST = "rst"
-
-
-class Segment(NamedTuple):
-    """
-    One segment.
-
-    @ivar flag: what it is for.
-    @ivar sequence: the number of its first byte; the end of a stream counts as one.
-    @ivar acknowledged: the first byte that its sender has not yet had.
-    @ivar window: how many bytes its sender has room for.
-    @ivar data: the bytes.
-    @ivar is_last: whether the stream ends behind them.
-    """
-
-    flag: Flag
-    sequence: int
-    acknowledged: int
-    window: int
-    data: bytes = b""
-    is_last: bool = False
-
-
-class State(Enum):
-    """
-    How far a connection has come.
-    """
-
-    SYN_SENT = "SYN-SENT"
-    SYN_RECEIVED = "SYN-RECEIVED"
-    ESTABLISHED = "ESTABLISHED"
-    CLOSED = "CLOSED"
 
 
 class Stream:

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.testing.test_tcp -*-
+# -*- test-case-name: tests.testing.test_contract -*-
 """
 A TCP socket that is not one: what Twisted's own TCP transports ask of a socket.
 """
@@ -12,7 +12,8 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING
 
-from .stream import State, Stream
+from .stream import Stream
+from .tcp_segment import State
 
 if TYPE_CHECKING:
     from .kernel import Kernel

@@ -421,6 +421,7 @@ class LifetimeTests(NetworkCase):
         """
         self.bob.kill(is_silent=True)
         self.bob.callLater(0, self.fail, "the dead process called")
+        self.network.advance(1)
         self.bob.restart()
         again = Inbox(self.clock.seconds)
         self.bob.listenUDP(7777, again)
@@ -522,11 +523,11 @@ class BuildingTests(NetworkCase):
         ):
             self.assertRaises(ValueError, self.network.host, name, *addresses)
 
-    def test_segments(self) -> None:
+    def test_subnets(self) -> None:
         """
         Hosts on different networks do not reach each other without a router.
         """
-        lan = self.network.segment("lan")
+        lan = self.network.subnet("lan")
         trace = self.network.record()
         carol = self.network.host("carol", "10.0.0.2", on=lan)
         dave = self.network.host("dave", "10.0.0.3", on=lan)

@@ -12,7 +12,7 @@ from typing import Protocol
 from .agenda import Agenda
 from .link import Flow, Gate, Link, Packet
 
-__all__ = ["Attachment", "Node", "Segment"]
+__all__ = ["Attachment", "Node", "Subnet"]
 
 
 class Node(Protocol):
@@ -30,17 +30,17 @@ class Node(Protocol):
 
 class Attachment:
     """
-    How a node hangs on a segment: an address there, and a line to it.
+    How a node hangs on a network: an address there, and a line to it.
 
     @ivar node: the host or router.
-    @ivar segment: the network that it hangs on.
+    @ivar subnet: the network that it hangs on.
     @ivar address: the node's address there.
     @ivar link: the line; set it by L{SimulatedNetwork.set_link}.
     """
 
-    def __init__(self, node: Node, segment: Segment, address: str, link: Link) -> None:
+    def __init__(self, node: Node, subnet: Subnet, address: str, link: Link) -> None:
         self.node = node
-        self.segment = segment
+        self.subnet = subnet
         self.address = address
         self.link = link
         self.up = Gate()
@@ -50,7 +50,7 @@ class Attachment:
         """
         Send a packet to whoever has its destination, or to the router.
         """
-        self.segment.send(self, packet)
+        self.subnet.send(self, packet)
 
     def receive(self, packet: Packet) -> None:
         """
@@ -59,7 +59,7 @@ class Attachment:
         self.node.packet_received(packet, self)
 
 
-class Segment:
+class Subnet:
     """
     A network in which every node reaches every other: the internet, or a LAN.
 
