@@ -1,0 +1,70 @@
+# -*- test-case-name: tests.mesh.test_framing -*-
+"""
+Messages on a stream: two bytes of length, big-endian, and deterministic CBOR.
+"""
+
+from __future__ import annotations
+
+from atmosphere import wire
+from atmosphere.errors import DecodeError
+from atmosphere.statements import Fields
+
+__all__ = ["MessageReader", "encode_message"]
+
+MAXIMUM_MESSAGE = 60 * 1024
+
+
+def encode_message(value: dict[str, object]) -> bytes:
+    """
+    Write one message with its length.
+
+    @raise ValueError: it is longer than any message may be.
+    """
+    encoded = wire.encode(value)
+    if len(encoded) > MAXIMUM_MESSAGE:
+        raise ValueError(f"a message has at most {MAXIMUM_MESSAGE} bytes, not {len(encoded)}")
+    return len(encoded).to_bytes(2, "big") + encoded
+
+
+class MessageReader:
+    """
+    Cuts a stream into messages, and holds no more than one that is not whole.
+    """
+
+    __slots__ = ("_buffer", "_limit", "_total", "_what")
+
+    def __init__(self, what: str, limit: int, total: int | None = None) -> None:
+        """
+        @param what: a word for the errors.
+        @param limit: the most bytes of a message.
+        @param total: the most bytes of all messages; C{None} for any number.
+        """
+        self._what = what
+        self._limit = limit
+        self._total = total
+        self._buffer = bytearray()
+
+    def receive(self, data: bytes) -> list[Fields]:
+        """
+        Take bytes of the stream.
+
+        @return: the messages that are whole now.
+        @raise DecodeError: a message is too long or none at all; the stream is
+            of no use any more.
+        """
+        if self._total is not None:
+            self._total -= len(data)
+            if self._total < 0:
+                raise DecodeError(f"{self._what}: more than was agreed")
+        self._buffer += data
+        found = []
+        while len(self._buffer) >= 2:
+            length = int.from_bytes(self._buffer[:2], "big")
+            if length > self._limit:
+                raise DecodeError(f"{self._what}: a message of {length} bytes")
+            if len(self._buffer) < 2 + length:
+                break
+            message = bytes(self._buffer[2 : 2 + length])
+            del self._buffer[: 2 + length]
+            found.append(Fields.decode(message, limit=self._limit, what=self._what))
+        return found
