@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from typing_extensions import override
+
 from .errors import DecodeError
 
 __all__ = ["AddressKind", "TransportAddress", "address_kind", "candidate_refusal"]
@@ -93,6 +95,7 @@ class TransportAddress:
         """
         return ":" in self.host
 
+    @override
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if self.is_ipv6 else f"{self.host}:{self.port}"
 

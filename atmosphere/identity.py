@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from typing_extensions import override
 
 from .errors import IdentityError
 
@@ -84,9 +85,11 @@ class NodeID:
             raise IdentityError("the node ID is not in its canonical spelling")
         return node_id
 
+    @override
     def __str__(self) -> str:
         return base64.b32encode(self.raw).decode("ascii").rstrip("=").lower()
 
+    @override
     def __repr__(self) -> str:
         return f"<NodeID {self.short}>"
 
@@ -126,9 +129,11 @@ class Secret:
         """
         return self._raw
 
+    @override
     def __repr__(self) -> str:
         return "<redacted>"
 
+    @override
     def __eq__(self, other: object) -> bool:
         return NotImplemented
 
@@ -175,5 +180,6 @@ class NodeKey:
         """
         return self._key.sign(data)
 
+    @override
     def __repr__(self) -> str:
         return f"<NodeKey of {self.node_id.short}>"

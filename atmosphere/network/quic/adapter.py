@@ -20,11 +20,11 @@ from typing import Any, ParamSpec, TypeVar
 
 import qh3.quic.connection
 import qh3.tls
+from qh3._hazmat import Buffer
 from qh3.quic import events
 from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection
 from qh3.quic.packet import (
-    Buffer,
     encode_quic_retry,
     encode_quic_version_negotiation,
     pull_quic_transport_parameters,
@@ -37,9 +37,11 @@ from qh3.tls import (
     load_pem_private_key,
     load_pem_x509_certificates,
 )
+from typing_extensions import override
 
-from ...errors import DecodeError, IdentityError
-from ...identity import NodeID
+from atmosphere.errors import DecodeError, IdentityError
+from atmosphere.identity import NodeID
+
 from .credentials import MAX_CERTIFICATE_LENGTH, Credentials, node_id_of_public_key
 
 __all__ = [
@@ -74,8 +76,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _ours = threading.local()
-_LibraryCore: Callable[..., Any] = qh3.quic.connection.QuicConnectionCore
-_LibraryMLKEM: Callable[[], Any] = qh3.tls.X25519ML768KeyExchange
+_LibraryCore: Callable[..., Any] = vars(qh3.quic.connection)["QuicConnectionCore"]
+_LibraryMLKEM: Callable[[], Any] = vars(qh3.tls)["X25519ML768KeyExchange"]
 
 
 def _make_core(*args: Any) -> Any:
@@ -143,8 +145,8 @@ class _CheckedMLKEM:
         return ciphertext
 
 
-qh3.quic.connection.QuicConnectionCore = _make_core  # type: ignore[misc,assignment]
-qh3.tls.X25519ML768KeyExchange = _CheckedMLKEM  # type: ignore[misc,assignment]
+vars(qh3.quic.connection)["QuicConnectionCore"] = _make_core
+vars(qh3.tls)["X25519ML768KeyExchange"] = _CheckedMLKEM
 
 
 class _Bridge(QuicTlsBridge):
@@ -152,6 +154,7 @@ class _Bridge(QuicTlsBridge):
     The library's TLS, announcing our limit of streams.
     """
 
+    @override
     def serialize_transport_parameters(self) -> bytes:
         """
         Say how many streams the peer may open.
@@ -172,6 +175,7 @@ class _Connection(QuicConnection):
     The library's connection with our limit of streams.
     """
 
+    @override
     def _create_core(self, remote_addr: Any, initial_dcid: bytes, now: float) -> None:
         """
         Make the native core.
@@ -182,13 +186,14 @@ class _Connection(QuicConnection):
         finally:
             _ours.is_creating = False
 
+    @override
     def _create_tls(self, remote_source_cid: bytes | None) -> QuicTlsBridge:
         """
         Make the TLS side.
         """
         self._tls = _Bridge(
             self._configuration,
-            version=self._version,
+            version=self._version or VERSION,
             local_initial_source_connection_id=self.host_cid,
             remote_initial_source_connection_id=remote_source_cid,
             original_destination_connection_id=self._original_destination_connection_id,

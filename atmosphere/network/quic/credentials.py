@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
+from typing_extensions import override
 
-from ...errors import DecodeError, IdentityError
-from ...identity import NodeID, NodeKey
+from atmosphere.errors import DecodeError, IdentityError
+from atmosphere.identity import NodeID, NodeKey
 
 __all__ = ["Credentials", "make_credentials", "node_id_of_public_key"]
 
@@ -43,6 +44,7 @@ class Credentials:
     certificate_pem: bytes
     private_key_pem: bytes
 
+    @override
     def __repr__(self) -> str:
         return f"<Credentials of {self.node_id.short}>"
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ... import wire
-from ...errors import DecodeError, IdentityError
-from ...identity import NodeID, NodeKey
+from atmosphere import wire
+from atmosphere.errors import DecodeError, IdentityError
+from atmosphere.identity import NodeID, NodeKey
 
 __all__ = [
     "Credit",
@@ -184,6 +184,19 @@ def decode_message(body: bytes) -> Message | None:
     value = wire.decode(body, max_length=MAX_MESSAGE_LENGTH)
     if not isinstance(value, list) or not value or type(value[0]) is not int:
         raise DecodeError("not a control message", section="link §2")
+    message = _decode_known(value)
+    if message is None and 1 <= value[0] <= 5:
+        raise DecodeError(f"malformed control message of kind {value[0]}", section="link §2")
+    return message
+
+
+def _decode_known(value: list[wire.Value]) -> Message | None:
+    """
+    Read a message whose form is right.
+
+    @return: C{None} for any other.
+    @raise DecodeError: a proof that is out of form.
+    """
     match value:
         case [1, *parts]:
             return _decode_proof(parts)
@@ -198,9 +211,9 @@ def decode_message(body: bytes) -> Message | None:
         case [5, int(stream_id), int(limit)]:
             if 0 <= stream_id < 1 << 62 and 0 <= limit < 1 << 62:
                 return Credit(stream_id, limit)
-        case [int(kind), *_] if not 1 <= kind <= 5:
-            return None
-    raise DecodeError(f"malformed control message of kind {value[0]}", section="link §2")
+        case _:
+            pass
+    return None
 
 
 class MessageReader:

@@ -1,0 +1,441 @@
+# -*- test-case-name: tests.network.quic.test_endpoint -*-
+"""
+A link as Twisted programs see it: streams and datagrams to one peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IProtocol, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+from atmosphere.engine_driver import EngineDriver
+from atmosphere.errors import AtmosphereError, LinkError, StreamRefusedError
+from atmosphere.identity import NodeID
+from atmosphere.membership import Membership
+from atmosphere.network.path.reports import (
+    PathChanged,
+    PathEvent,
+    PathRestored,
+    PathSilent,
+    WayReport,
+)
+from atmosphere.network.path.ways import Way
+
+from . import core_events as events
+from .core import CloseCode, LinkCore
+from .handshake import Proof, Welcome
+from .streams import LinkAddress, StreamTransport
+
+__all__ = ["Link", "LinkOwner"]
+
+
+class LinkOwner(Protocol):
+    """
+    What a link asks of the endpoint that holds it.
+    """
+
+    def send(self, way: Way, datagrams: list[bytes]) -> None:
+        """
+        Send datagrams by a way.
+        """
+
+    def link_proved(self, link: Link, proof: Proof) -> None:
+        """
+        A dialler's proof holds: welcome or refuse it.
+        """
+
+    def link_welcomed(self, link: Link, welcome: Welcome) -> None:
+        """
+        The listener welcomed us: confirm or close.
+        """
+
+    def link_closed(self, link: Link, reason: str) -> None:
+        """
+        The link carries nothing any more.
+        """
+
+    def link_ended(self, link: Link) -> None:
+        """
+        The link needs no datagrams any more.
+        """
+
+    def link_offered(self, link: Link, payload: bytes) -> None:
+        """
+        The peer told of its candidates.
+        """
+
+    def link_path_event(self, link: Link, event: PathEvent) -> None:
+        """
+        The link's paths changed.
+        """
+
+    def link_idle(self, link: Link) -> None:
+        """
+        The link's last stream has ended.
+        """
+
+    def route_changed(self, link: Link, connection_id: bytes, is_added: bool) -> None:
+        """
+        Datagrams with this connection ID are for the link, or no longer.
+        """
+
+    def accept_stream(self, link: Link, service: str) -> IProtocol:
+        """
+        Serve a stream.
+
+        @raise StreamRefusedError: with the reason that the peer may read.
+        """
+
+    def datagram_received(self, link: Link, service: str, data: bytes) -> None:
+        """
+        Take a datagram for a service.
+        """
+
+
+class Link:
+    """
+    A proven, encrypted connection to one peer, over whatever path is best.
+
+    @ivar own_id: who we are.
+    @ivar is_dialler: whether we opened it.
+    @ivar membership: what the peer is in our mesh; C{None} for a guest, to
+        whom only C{atmosphere.join} is open.
+    @ivar instance: the peer's process, 16 bytes; empty until it is connected.
+    @ivar replaces: whether its dialler meant it to replace an older one.
+    @ivar is_silent: nothing has come from the peer for 6.5 s by any path.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, reactor: IReactorTime, core: LinkCore, owner: LinkOwner, own_id: NodeID
+    ) -> None:
+        self.core = core
+        self.own_id = own_id
+        self.is_dialler = core.quic.is_dialler
+        self.membership: Membership | None = None
+        self.instance = b""
+        self.replaces = False
+        self.is_silent = False
+        self.is_connected = False
+        self._reactor = reactor
+        self._owner = owner
+        self._closed: str | None = None
+        self._waiting: list[Deferred[LinkError]] = []
+        self._transports: dict[int, StreamTransport] = {}
+        self._driver: EngineDriver[Way, events.Event] = EngineDriver(
+            reactor, core, self._send, self._deliver
+        )
+
+    @override
+    def __repr__(self) -> str:
+        name = self.membership.name if self.membership else ""
+        peer = self.core.peer.short if self.core.peer else "nobody yet"
+        return f"<link {'to' if self.is_dialler else 'from'} {name or peer}>"
+
+    @property
+    def peer(self) -> NodeID:
+        """
+        Who is at the other end.
+
+        @raise LinkError: not known yet.
+        """
+        if self.core.peer is None:
+            raise LinkError("the peer has not said who it is")
+        return self.core.peer
+
+    @property
+    def is_open(self) -> bool:
+        """
+        Whether the link is connected and not closed.
+        """
+        return self.is_connected and self._closed is None
+
+    def address_of_peer(self, service: str) -> LinkAddress:
+        """
+        Describe the peer's end of a stream.
+        """
+        path = self.path
+        name = self.membership.name if self.membership else ""
+        return LinkAddress(self.peer, service, name, "" if path is None else path.kind)
+
+    @property
+    def path(self) -> WayReport | None:
+        """
+        Say which way carries data now, and how it fares.
+        """
+        return next((way for way in self.core.paths.snapshot() if way.is_active), None)
+
+    def now(self) -> float:
+        """
+        Say engine time, in seconds.
+        """
+        return self._driver.now()
+
+    # For applications.
+
+    def open_stream(self, service: str, protocol: IProtocol) -> StreamTransport:
+        """
+        Open a stream; the protocol may write at once.
+
+        @raise LinkError: the link is closed.
+        """
+        if not self.is_open:
+            raise LinkError("the link is closed")
+        stream_id = self.core.streams.open(service)
+        transport = StreamTransport(self, stream_id, service, protocol)
+        self._transports[stream_id] = transport
+        protocol.makeConnection(transport)
+        self._driver.pump_soon()
+        return transport
+
+    def send_datagram(self, service: str, data: bytes) -> bool:
+        """
+        Send a datagram, which may be lost.
+
+        @return: whether it was sent: the link is open and the service's name
+            and the data together have at most 1,099 bytes.
+        """
+        sent = self.core.send_datagram(service, data)
+        self._driver.pump_soon()
+        return sent
+
+    def close(self, reason: str, code: int = CloseCode.DONE) -> None:
+        """
+        Close the link; its streams end with L{twisted.internet.error.ConnectionLost}.
+        """
+        self.core.close(code, reason)
+        self._driver.pump_soon()
+
+    def when_closed(self) -> Deferred[LinkError]:
+        """
+        Wait for the end.
+
+        @return: fires with the reason. Cancelling it leaves the link as it is.
+        """
+        waiting: Deferred[LinkError] = Deferred()
+        if self._closed is not None:
+            waiting.callback(LinkError(self._closed))
+        else:
+            self._waiting.append(waiting)
+        return waiting
+
+    # For the endpoint.
+
+    def datagram_received(self, data: bytes, way: Way) -> None:
+        """
+        Take a datagram of this link's.
+        """
+        self._driver.receive_datagram(data, way)
+
+    def call_core(self, call: Callable[..., Any], *args: Any) -> None:
+        """
+        Call one of the engine's methods, then pump it.
+        """
+        call(*args)
+        self._driver.pump_soon()
+
+    def pump(self) -> None:
+        """
+        Send what is to be sent, now.
+        """
+        self._driver.pump()
+
+    def stop(self) -> None:
+        """
+        Let go of the clock.
+        """
+        self._driver.stop()
+
+    @property
+    def open_streams(self) -> int:
+        """
+        How many streams applications hold.
+        """
+        return len(self._transports)
+
+    # For its streams.
+
+    def call_soon(self, call: Callable[..., Any], *args: Any) -> None:
+        """
+        Call something in the reactor's next turn.
+        """
+        self._reactor.callLater(0, call, *args)
+
+    def stream_write(self, stream_id: int, data: bytes) -> int:
+        """
+        Write on a stream.
+
+        @return: how many bytes wait.
+        """
+        waiting = self.core.streams.write(stream_id, data)
+        self._driver.pump_soon()
+        return waiting
+
+    def stream_waiting(self, stream_id: int) -> int:
+        """
+        Say how many bytes wait.
+        """
+        return self.core.streams.waiting(stream_id)
+
+    def stream_wants_drain(self, stream_id: int) -> None:
+        """
+        Have a stream told when little waits.
+        """
+        self.call_core(self.core.streams.wants_drain, stream_id)
+
+    def stream_finish(self, stream_id: int) -> None:
+        """
+        End our direction of a stream.
+        """
+        self.call_core(self.core.streams.finish, stream_id)
+
+    def stream_stop(self, stream_id: int) -> None:
+        """
+        Read no further from a stream.
+        """
+        self.call_core(self.core.streams.stop, stream_id)
+
+    def stream_abort(self, stream_id: int) -> None:
+        """
+        Give a stream up.
+        """
+        self.call_core(self.core.streams.abort, stream_id)
+
+    def stream_consumed(self, stream_id: int, length: int) -> None:
+        """
+        A stream's protocol has taken bytes.
+        """
+        self.call_core(self.core.streams.consumed, stream_id, length, self._driver.now())
+
+    def stream_forget(self, stream_id: int) -> None:
+        """
+        A stream's protocol was told that all is over.
+        """
+        if self._transports.pop(stream_id, None) is not None and not self._transports:
+            self._owner.link_idle(self)
+
+    # From the engine.
+
+    def _send(self, datagrams: list[tuple[bytes, Way]]) -> None:
+        """
+        Send datagrams, those with one way together.
+        """
+        batch: list[bytes] = []
+        current: Way | None = None
+        for data, way in datagrams:
+            if way is not current and way != current:
+                if batch and current is not None:
+                    self._owner.send(current, batch)
+                batch, current = [], way
+            batch.append(data)
+        if batch and current is not None:
+            self._owner.send(current, batch)
+
+    def _deliver(self, event: events.Event) -> None:
+        """
+        Act on what the engine reports.
+        """
+        match event:
+            case events.StreamData():
+                self._stream(event.stream_id, "received", event.data)
+            case events.StreamDrained():
+                self._stream(event.stream_id, "drained")
+            case events.StreamOpened():
+                self._stream_opened(event)
+            case events.StreamAccepted():
+                self._stream(event.stream_id, "accepted")
+            case events.StreamRefused():
+                self._stream(event.stream_id, "refused", event.reason)
+            case events.StreamEnded():
+                self._stream(event.stream_id, "ended")
+            case events.StreamFinished():
+                self._stream(event.stream_id, "finished")
+            case events.StreamAborted():
+                self._stream(event.stream_id, "aborted", event.stops_us)
+            case events.DatagramReceived():
+                self._owner.datagram_received(self, event.service, event.data)
+            case _:
+                self._deliver_rare(event)
+
+    def _deliver_rare(self, event: events.Event) -> None:
+        """
+        Act on what concerns the link as a whole.
+        """
+        match event:
+            case events.Proved():
+                self._owner.link_proved(self, event.proof)
+            case events.Welcomed():
+                self._owner.link_welcomed(self, event.welcome)
+            case events.OfferReceived():
+                self._owner.link_offered(self, event.payload)
+            case events.PathReported():
+                self._path_event(event.event)
+            case events.RouteChanged():
+                self._owner.route_changed(self, event.connection_id, event.is_added)
+            case events.Closed():
+                self._link_closed(event.reason)
+            case events.Ended():
+                self._owner.link_ended(self)
+            case _:  # the others were delivered before
+                pass
+
+    def _stream(self, stream_id: int, method: str, *args: Any) -> None:
+        """
+        Tell a stream's transport something, if it is still there.
+        """
+        transport = self._transports.get(stream_id)
+        if transport is not None:
+            getattr(transport, method)(*args)
+
+    def _stream_opened(self, event: events.StreamOpened) -> None:
+        """
+        Find a protocol for a stream that the peer opened.
+        """
+        try:
+            protocol = self._owner.accept_stream(self, event.service)
+        except StreamRefusedError as error:
+            self.core.streams.refuse(event.stream_id, str(error))
+            return
+        except AtmosphereError as error:
+            self._log.warn("{service!r} failed: {error}", service=event.service, error=error)
+            self.core.streams.refuse(event.stream_id, "the service failed")
+            return
+        self.core.streams.accept(event.stream_id)
+        transport = StreamTransport(self, event.stream_id, event.service, protocol)
+        transport.accepted()
+        self._transports[event.stream_id] = transport
+        protocol.makeConnection(transport)
+
+    def _path_event(self, event: PathEvent) -> None:
+        """
+        Note silence and its end; a PING makes data flow at once on a path
+        that came back.
+        """
+        if isinstance(event, PathSilent):
+            self.is_silent = True
+        elif isinstance(event, PathRestored | PathChanged):
+            self.is_silent = self.core.paths.is_silent
+            self.core.quic.send_ping()
+        self._owner.link_path_event(self, event)
+
+    def _link_closed(self, reason: str) -> None:
+        """
+        End every stream, and tell who waits.
+        """
+        self._closed = reason
+        failure = Failure(ConnectionLost(reason))
+        for transport in list(self._transports.values()):
+            transport.lost(failure)
+        self._owner.link_closed(self, reason)
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.called:
+                each.callback(LinkError(reason))

@@ -1,0 +1,480 @@
+# -*- test-case-name: tests.network.quic.test_core -*-
+"""
+A link as an engine: QUIC, proof, streams with credit, and the ways beneath.
+
+The protocol is in C{docs/protocols/link.md}. The engine takes datagrams with
+the way by which they came, and hands out datagrams with the way that they are
+to take; QUIC never learns of ways.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+
+from qh3.quic import events as quic_events
+
+from atmosphere.errors import AtmosphereError, DecodeError
+from atmosphere.identity import NodeID, NodeKey
+from atmosphere.network.path.paths import Paths
+from atmosphere.network.path.ways import Way
+
+from . import core_events as events
+from .adapter import QUICConnection, Terminated
+from .handshake import (
+    Credit,
+    Message,
+    MessageReader,
+    Offer,
+    Proof,
+    Refused,
+    Welcome,
+    decode_message,
+    encode_message,
+    make_proof,
+    proof_holds,
+)
+from .stream_table import StreamTable
+
+__all__ = ["CloseCode", "LinkCore", "Phase"]
+
+CONTROL_STREAM = 0
+PROOF_TIMEOUT = 5.0
+HANDSHAKE_TIMEOUT = 15.0
+MAX_HELD = 4_096
+MAX_HELD_BY_DIALLER = 1_048_576
+UNPROVEN_STREAMS = 8
+MAX_DATAGRAM = 1_100
+MAX_PENDING = 16_384
+
+
+class CloseCode:
+    """
+    Why a link was closed, as QUIC application codes.
+    """
+
+    DONE = 0
+    REFUSED = 1
+    VIOLATED = 2
+    REPLACED = 3
+    EXHAUSTED = 4
+
+
+class Phase(Enum):
+    """
+    How far a link has come.
+
+    A listener is C{PROVED} between the proof and its own verdict, a dialler
+    between the listener's welcome and its own.
+    """
+
+    HANDSHAKE = "handshake"
+    PROOF_AWAITED = "proof awaited"
+    WELCOME_AWAITED = "welcome awaited"
+    PROVED = "proved"
+    CONNECTED = "connected"
+    CLOSED = "closed"
+
+
+class LinkCore:
+    """
+    One end of one link.
+
+    @ivar peer: who the other end is: wanted, or proven.
+    @ivar paths: what is known of each way to the peer.
+    @ivar streams: the streams and their credit.
+    """
+
+    def __init__(
+        self,
+        quic: QUICConnection,
+        paths: Paths,
+        key: NodeKey,
+        instance: bytes,
+        *,
+        now: float,
+        peer: NodeID | None = None,
+        chain: bytes = b"",
+        replaces: bool = False,
+        offer: bytes = b"",
+    ) -> None:
+        """
+        @param peer: for a dialler, the node ID that the listener must have.
+        @param chain: for a dialler, the membership chain that it shows.
+        @param offer: for a dialler, what its path layer tells the listener's;
+            it goes with the proof, so that both sides can check at once.
+        """
+        self.quic = quic
+        self.paths = paths
+        self.peer = peer
+        self.replaces = replaces
+        self.phase = Phase.HANDSHAKE
+        self._key = key
+        self._instance = instance
+        self._chain = chain
+        self._offer = offer
+        self._deadline: float | None = now + HANDSHAKE_TIMEOUT
+        self._events: deque[events.Event] = deque()
+        self._reader = MessageReader()
+        self._pending: list[bytes] = []
+        self._held: list[quic_events.QuicEvent] = []
+        self._held_length = 0
+        self._first_way: Way | None = None
+        self._heard_by: Way | None = None
+        self._control_used = 0
+        self._has_ended = False
+        self._now = now
+        self.streams = StreamTable(quic, self._events, self._grant)
+        if quic.is_dialler:
+            quic.connect(now)
+
+    # The five verbs.
+
+    def receive_datagram(self, data: bytes, way: Way, now: float) -> None:
+        """
+        Take a datagram that came by a way: a connectivity check, or QUIC's.
+        """
+        self._now = now
+        if data[0] < 4:
+            self.paths.receive_datagram(data, way, now)
+            return
+        if not self.quic.is_dialler and self.phase is Phase.HANDSHAKE:
+            if self._first_way is None:
+                self._first_way = way
+            if way != self._first_way:
+                return
+        if way != self._heard_by:
+            self._heard_by = way
+            self.paths.datagram_received(way, now)
+        if len(self._pending) < MAX_PENDING:
+            self._pending.append(data)
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Way]]:
+        """
+        Hand out QUIC's datagrams, each once for every way it is to take, and
+        the path layer's.
+        """
+        self._now = now
+        self._absorb()
+        self.streams.flush()
+        out: list[tuple[bytes, Way]] = []
+        datagrams = self.quic.datagrams_to_send(now)
+        while datagrams:
+            for way in self.paths.routes(now):
+                out += [(data, way) for data in datagrams]
+            datagrams = self.quic.datagrams_to_send(now) if self.streams.flush() else []
+        if self.phase is not Phase.CLOSED:
+            out += self.paths.datagrams_to_send(now)
+            self._collect()
+        return out
+
+    def get_timer(self) -> float | None:
+        """
+        Say when L{handle_timer} is due.
+        """
+        if self._has_ended:
+            return None
+        due = [self.quic.get_timer(), self._deadline]
+        if self.phase is not Phase.CLOSED:
+            due.append(self.paths.get_timer())
+        known = [each for each in due if each is not None]
+        return min(known) if known else None
+
+    def handle_timer(self, now: float) -> None:
+        """
+        Do what is due.
+        """
+        self._now = now
+        quic_due = self.quic.get_timer()
+        if quic_due is not None and quic_due <= now:
+            self.quic.handle_timer(now)
+        if self.phase is not Phase.CLOSED:
+            self.paths.handle_timer(now)
+        if self._deadline is not None and now >= self._deadline:
+            self._deadline = None
+            if self.phase is Phase.CLOSED:
+                self._end()
+            else:
+                self.close(CloseCode.REFUSED, f"time is up: {self.phase.value}")
+
+    def next_event(self) -> events.Event | None:
+        """
+        Hand out the oldest event.
+        """
+        if not self._events:
+            self._absorb()
+            self._collect()
+        return self._events.popleft() if self._events else None
+
+    # What the Twisted side asks for.
+
+    def welcome(self, chain: bytes) -> None:
+        """
+        Take the dialler in, as a listener, after L{events.Proved}.
+        """
+        if self.phase is Phase.PROVED:
+            self._send(Welcome(self._instance, chain))
+            self._connected()
+
+    def confirm(self) -> None:
+        """
+        Agree with the listener's welcome, as a dialler, after L{events.Welcomed}.
+        """
+        if self.phase is Phase.PROVED:
+            self._connected()
+
+    def refuse(self, reason: str) -> None:
+        """
+        Turn the dialler away, as a listener, with a reason that it may read.
+        """
+        if self.phase is Phase.PROVED:
+            self._send(Refused(reason[:200]))
+            self.close(CloseCode.REFUSED, reason)
+
+    def send_offer(self, payload: bytes) -> None:
+        """
+        Tell the peer's path layer something.
+        """
+        if self.phase is Phase.CONNECTED:
+            self._send(Offer(payload))
+
+    def send_datagram(self, service: str, data: bytes) -> bool:
+        """
+        Send a datagram that may be lost.
+
+        @return: whether it was sent: connected, and not too long.
+        """
+        name = service.encode("utf-8")
+        if (
+            self.phase is not Phase.CONNECTED
+            or not 1 <= len(name) <= 255
+            or 1 + len(name) + len(data) > MAX_DATAGRAM
+        ):
+            return False
+        self.quic.send_datagram(bytes((len(name),)) + name + data)
+        return True
+
+    def close(self, code: int, reason: str) -> None:
+        """
+        Close the link. L{events.Closed} comes at once, L{events.Ended} when
+        the peer has had time to hear of it.
+        """
+        if self.phase is Phase.CLOSED:
+            return
+        self.quic.close(code, reason)
+        self._close(reason)
+        # QUIC drains for three probe time-outs; a link that never had a round
+        # trip would take a second and a half over it.
+        self._deadline = self._now + 3.0
+
+    # What happens inside.
+
+    def _close(self, reason: str) -> None:
+        """
+        Report the end of the link, once.
+        """
+        if self.phase is not Phase.CLOSED:
+            self.phase = Phase.CLOSED
+            self._held.clear()
+            self._events.append(events.Closed(reason))
+
+    def _end(self) -> None:
+        """
+        Report that nothing more will come, once.
+        """
+        if not self._has_ended:
+            self._has_ended = True
+            self._deadline = None
+            self._events.append(events.Ended())
+
+    def _connected(self) -> None:
+        """
+        Open the streams that were held back.
+        """
+        self.phase = Phase.CONNECTED
+        self._deadline = None
+        self.paths.welcomed(self._now)
+        held, self._held = self._held, []
+        for event in held:
+            self._handle(event)
+
+    def _send(self, message: Message) -> None:
+        """
+        Put a message on the control stream.
+        """
+        self.quic.send_stream(CONTROL_STREAM, encode_message(message))
+
+    def _grant(self, stream_id: int, limit: int) -> None:
+        """
+        Let the peer send more on a stream.
+        """
+        self._send(Credit(stream_id, limit))
+
+    def _absorb(self) -> None:
+        """
+        Give QUIC the datagrams that came since the last time, all at once.
+        """
+        if self._pending:
+            pending, self._pending = self._pending, []
+            self._heard_by = None
+            self.quic.receive_datagrams(pending, self._now)
+        while (event := self.quic.next_event()) is not None:
+            try:
+                self._handle(event)
+            except DecodeError as error:
+                self.close(CloseCode.VIOLATED, str(error))
+        self.streams.report_all()
+
+    def _collect(self) -> None:
+        """
+        Report what the path layer has to say.
+        """
+        while (event := self.paths.next_event()) is not None:
+            if self.phase is Phase.CONNECTED:
+                self._events.append(events.PathReported(event))
+
+    def _handle(self, event: quic_events.QuicEvent | Terminated) -> None:
+        """
+        Act on one event of QUIC's.
+
+        @raise DecodeError: the peer broke the protocol.
+        """
+        match event:
+            case Terminated():
+                self._close(event.reason)
+                self._end()
+            case quic_events.HandshakeCompleted():
+                self._handshake_completed()
+            case quic_events.StreamDataReceived(stream_id=0):
+                self._control_received(event.data, event.end_stream)
+            case (
+                quic_events.StreamReset(stream_id=0) | quic_events.StopSendingReceived(stream_id=0)
+            ):
+                raise DecodeError("the control stream was given up", section="link §2")
+            case (
+                quic_events.StreamDataReceived()
+                | quic_events.StreamReset()
+                | quic_events.StopSendingReceived()
+            ):
+                if self.phase is Phase.CONNECTED:
+                    self.streams.handle(event)
+                else:
+                    self._hold(event)
+            case quic_events.ConnectionIdIssued():
+                self._events.append(events.RouteChanged(event.connection_id, True))
+            case quic_events.ConnectionIdRetired():
+                self._events.append(events.RouteChanged(event.connection_id, False))
+            case quic_events.DatagramFrameReceived():
+                self._datagram_received(event.data)
+            case _:  # what is acknowledged or negotiated is nothing to us
+                pass
+
+    def _hold(self, event: quic_events.QuicEvent) -> None:
+        """
+        Keep what came on a stream before the link is connected.
+
+        @raise DecodeError: too much of it.
+        """
+        if self.phase is Phase.CLOSED:
+            return
+        stream_id = getattr(event, "stream_id", 0)
+        self._held.append(event)
+        self._held_length += len(getattr(event, "data", b"")) + 16
+        most = MAX_HELD_BY_DIALLER if self.quic.is_dialler else MAX_HELD
+        if self._held_length > most or (
+            not self.quic.is_dialler and stream_id // 4 > UNPROVEN_STREAMS
+        ):
+            raise DecodeError("too much was sent before the proof was checked", section="link §3")
+
+    def _handshake_completed(self) -> None:
+        """
+        TLS is done: pin the listener, prove the dialler.
+        """
+        if not self.quic.is_dialler:
+            self.phase = Phase.PROOF_AWAITED
+            self._deadline = self._now + PROOF_TIMEOUT
+            return
+        try:
+            listener = self.quic.peer_node_id()
+            if listener != self.peer:
+                self.close(CloseCode.REFUSED, "the listener is another node")
+                return
+            binding = self.quic.channel_binding()
+        except AtmosphereError as error:
+            self.close(CloseCode.REFUSED, str(error))
+            return
+        self.phase = Phase.WELCOME_AWAITED
+        self._deadline = self._now + HANDSHAKE_TIMEOUT
+        proof = make_proof(self._key, listener, self._instance, self._chain, self.replaces, binding)
+        self._send(proof)
+        if self._offer:
+            self._send(Offer(self._offer))
+
+    def _control_received(self, data: bytes, is_end: bool) -> None:
+        """
+        Read the control stream.
+
+        @raise DecodeError: a broken message, or the stream's end.
+        """
+        if self.phase is Phase.CLOSED:
+            return
+        for body in self._reader.feed(data):
+            message = decode_message(body)
+            if message is not None:
+                self._control_message(message)
+        if is_end:
+            raise DecodeError("the control stream ended", section="link §2")
+
+    def _control_message(self, message: Message) -> None:
+        """
+        Act on one message of the control stream.
+
+        @raise DecodeError: a message that has no place here and now.
+        """
+        match message, self.phase:
+            case Proof(), Phase.PROOF_AWAITED:
+                self._proof_received(message)
+            case Welcome(), Phase.WELCOME_AWAITED:
+                self.phase = Phase.PROVED
+                self._events.append(events.Welcomed(message))
+            case Refused(), Phase.WELCOME_AWAITED:
+                self.close(CloseCode.REFUSED, message.reason)
+            case Offer(), Phase.CONNECTED | Phase.PROVED:
+                self._events.append(events.OfferReceived(message.payload))
+            case Credit(), Phase.CONNECTED | Phase.PROVED:
+                self.streams.credit(message.stream_id, message.limit)
+            case _, Phase.CLOSED:
+                return
+            case _:
+                raise DecodeError(
+                    f"a {type(message).__name__.lower()} has no place here", section="link §2"
+                )
+
+    def _proof_received(self, proof: Proof) -> None:
+        """
+        Check the dialler's proof; what it may do is for others to say.
+        """
+        try:
+            binding = self.quic.channel_binding()
+        except AtmosphereError as error:
+            self.close(CloseCode.REFUSED, str(error))
+            return
+        if not proof_holds(proof, self._key.node_id, binding):
+            self.close(CloseCode.REFUSED, "the proof does not hold")
+            return
+        self.peer = proof.node
+        self.phase = Phase.PROVED
+        self._events.append(events.Proved(proof))
+
+    def _datagram_received(self, data: bytes) -> None:
+        """
+        Hand on a datagram; a malformed one, or one that came too early, is lost.
+        """
+        if self.phase is not Phase.CONNECTED or not data or len(data) <= data[0]:
+            return
+        try:
+            service = data[1 : 1 + data[0]].decode("utf-8")
+        except UnicodeDecodeError:
+            return
+        if service:
+            self._events.append(events.DatagramReceived(service, data[1 + data[0] :]))

@@ -1,0 +1,149 @@
+# -*- test-case-name: tests.network.quic.test_endpoint -*-
+"""
+One dial: as many attempts as it takes, one answer for all who wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from atmosphere.errors import LinkError
+from atmosphere.identity import NodeID
+from atmosphere.network.path.ways import RelayedWay, Way
+
+from .connection import Link
+
+__all__ = ["Dial"]
+
+RELAYS_ALONE_AFTER = 4.0
+TIMEOUT = 15.0
+
+
+class Dial:
+    """
+    Dials one peer by all ways; after 4 s without a welcome once more, by the
+    relays alone, in case the listener answers by a way that does not lead back.
+
+    @ivar peer: who is dialled.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        peer: NodeID,
+        ways: Sequence[Way],
+        attempt: Callable[[NodeID, Sequence[Way]], Link],
+        is_over: Callable[[Dial], None],
+    ) -> None:
+        """
+        @param attempt: makes the first flight of one attempt.
+        @param is_over: called once, when the dial has succeeded or failed.
+        """
+        self.peer = peer
+        self._reactor = reactor
+        self._ways = tuple(ways)
+        self._attempt = attempt
+        self._is_over = is_over
+        self._waiting: list[Deferred[Link]] = []
+        self._links: list[Link] = []
+        self._calls: list[IDelayedCall] = []
+        self._is_done = False
+        self._last_reason = "no answer"
+
+    def start(self) -> None:
+        """
+        Make the first attempt.
+        """
+        if not self._ways:
+            self._calls = [
+                self._reactor.callLater(0, self.fail, LinkError("no way to the peer is known"))
+            ]
+            return
+        relayed = [way for way in self._ways if isinstance(way, RelayedWay)]
+        self._calls = [self._reactor.callLater(TIMEOUT, self._time_is_up)]
+        if 0 < len(relayed) < len(self._ways):
+            self._calls.append(
+                self._reactor.callLater(RELAYS_ALONE_AFTER, self._try, tuple(relayed))
+            )
+        self._try(self._ways)
+
+    def _try(self, ways: tuple[Way, ...]) -> None:
+        """
+        Make an attempt.
+        """
+        self._links.append(self._attempt(self.peer, ways))
+
+    def wait(self) -> Deferred[Link]:
+        """
+        Wait for the link.
+
+        @return: see L{atmosphere.network.quic.endpoint.LinkEndpoint.dial}.
+        """
+        waiting: Deferred[Link] = Deferred(self._cancelled)
+        self._waiting.append(waiting)
+        return waiting
+
+    def _cancelled(self, waiting: Deferred[Link]) -> None:
+        """
+        One who waited has gone; without any, the dial is given up.
+        """
+        self._waiting.remove(waiting)
+        if not self._waiting:
+            self.fail(LinkError("nobody waits for the link any more"))
+
+    def attempt_failed(self, link: Link, reason: str) -> None:
+        """
+        An attempt of this dial has ended without a welcome.
+        """
+        if link not in self._links or self._is_done:
+            return
+        self._links.remove(link)
+        self._last_reason = reason
+        if not self._links:
+            self.fail(LinkError(reason))
+
+    def _time_is_up(self) -> None:
+        """
+        No attempt was answered.
+        """
+        self.fail(LinkError(f"no answer within {TIMEOUT:.0f} s by {len(self._ways)} ways"))
+
+    def _finish(self) -> list[Deferred[Link]]:
+        """
+        End the dial.
+
+        @return: who waits for the answer.
+        """
+        self._is_done = True
+        for call in self._calls:
+            if call.active():
+                call.cancel()
+        self._is_over(self)
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def succeed(self, link: Link) -> None:
+        """
+        There is a link. Other attempts run on: the peer may have taken one in
+        already, and the rules of several links settle what becomes of it.
+        """
+        if self._is_done:
+            return
+        waiting = self._finish()
+        for each in waiting:
+            each.callback(link)
+
+    def fail(self, error: LinkError) -> None:
+        """
+        There is no link.
+        """
+        if self._is_done:
+            return
+        waiting = self._finish()
+        for link in self._links:
+            link.close(str(error))
+        for each in waiting:
+            each.errback(error)

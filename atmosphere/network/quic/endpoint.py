@@ -1,0 +1,506 @@
+# -*- test-case-name: tests.network.quic.test_endpoint -*-
+"""
+All links of one node: dials, listens, and keeps one current link a peer.
+
+Datagrams reach it from the UDP port and from relays alike, each with the way by
+which it came. The rules are in C{docs/protocols/link.md}, sections 1 and 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
+from twisted.logger import Logger
+
+from atmosphere.engine_driver import EngineClock
+from atmosphere.errors import AtmosphereError, DecodeError, LinkError
+from atmosphere.identity import NodeID, NodeKey
+from atmosphere.membership import Membership
+from atmosphere.network.path.paths import Paths
+from atmosphere.network.path.reports import PathEvent
+from atmosphere.network.path.ways import Way, way_text
+from atmosphere.network.stun.attributes import USERNAME
+from atmosphere.network.stun.message import Class, decode_message
+
+from .acceptance import Acceptance, Initial, Verdict, connection_id_of
+from .adapter import QUICConnection, encode_retry, encode_version_negotiation
+from .connection import Link
+from .core import CloseCode, LinkCore
+from .credentials import make_credentials
+from .dial import Dial
+from .handshake import Proof, Welcome
+
+__all__ = ["LinkEndpoint", "LinkPolicy"]
+
+
+#: Seconds for which a link that is no longer current is kept without a stream.
+GRACE = 5.0
+
+
+class LinkPolicy(Protocol):
+    """
+    What the node decides about its links.
+    """
+
+    def check_membership(self, peer: NodeID, chain: bytes) -> Membership | None:
+        """
+        Say what a peer is in our mesh.
+
+        @param chain: what it showed; empty for a guest.
+        @return: C{None} for a guest that may be let in.
+        @raise AtmosphereError: it may not be linked to.
+        """
+
+    def own_chain(self) -> bytes:
+        """
+        Hand out our own membership chain; empty without a mesh.
+        """
+
+    def send(self, way: Way, datagrams: list[bytes]) -> None:
+        """
+        Send datagrams by a way.
+        """
+
+    def make_paths(self, peer: NodeID | None, is_dialler: bool, now: float) -> Paths:
+        """
+        Make the path layer of a new link.
+        """
+
+    def offer(self, paths: Paths, peer: NodeID) -> bytes:
+        """
+        Say what the peer's path layer should know of ours.
+        """
+
+    def offer_received(self, link: Link, payload: bytes) -> None:
+        """
+        Take what the peer's path layer says.
+        """
+
+    def accept_stream(self, link: Link, service: str) -> IProtocol:
+        """
+        Serve a stream.
+
+        @raise StreamRefusedError: with the reason that the peer may read.
+        """
+
+    def datagram_received(self, link: Link, service: str, data: bytes) -> None:
+        """
+        Take a datagram for a service.
+        """
+
+    def link_connected(self, link: Link) -> None:
+        """
+        A link is connected.
+        """
+
+    def link_closed(self, link: Link, reason: str) -> None:
+        """
+        A link that was connected is closed.
+        """
+
+    def path_event(self, link: Link, event: PathEvent) -> None:
+        """
+        A link's paths changed.
+        """
+
+
+@dataclass
+class EndpointCounters:
+    """
+    What strangers and the network did to us.
+    """
+
+    dropped: int = 0
+    retries_sent: int = 0
+    half_open_refused: int = 0
+    failed_inside: int = 0
+
+
+class LinkEndpoint:
+    """
+    The links of one node.
+
+    @ivar counters: what was dropped, and why.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        key: NodeKey,
+        instance: bytes,
+        policy: LinkPolicy,
+        *,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        """
+        @param instance: 16 random bytes of this process.
+        """
+        self.own_id = key.node_id
+        self.counters = EndpointCounters()
+        self._reactor = reactor
+        self._key = key
+        self._instance = instance
+        self._policy = policy
+        self._entropy = entropy
+        self._clock = EngineClock(reactor)
+        self._credentials = make_credentials(key)
+        self._acceptance = Acceptance(entropy)
+        self._routes: dict[bytes, Link] = {}
+        self._by_ufrag: dict[str, Link] = {}
+        self._links: dict[Link, set[bytes]] = {}
+        self._current: dict[NodeID, Link] = {}
+        self._dials: dict[NodeID, Dial] = {}
+        self._retiring: dict[Link, IDelayedCall] = {}
+        self._is_stopped = False
+
+    # For the node.
+
+    def warm_up(self) -> None:
+        """
+        Do one handshake in memory: a process's first costs twenty times more.
+        """
+        now = self._clock.now()
+        dialler = QUICConnection(self._credentials)
+        dialler.connect(now)
+        flight = dialler.datagrams_to_send(now)
+        original = connection_id_of(flight[0]) or b""
+        listener = QUICConnection(self._credentials, original_cid=original)
+        for _ in range(3):
+            listener.receive_datagrams(flight, now)
+            dialler.receive_datagrams(listener.datagrams_to_send(now), now)
+            flight = dialler.datagrams_to_send(now)
+
+    def link_to(self, peer: NodeID) -> Link | None:
+        """
+        Find the current link to a peer.
+        """
+        return self._current.get(peer)
+
+    @property
+    def links(self) -> list[Link]:
+        """
+        All links that are connected.
+        """
+        return [link for link in self._links if link.is_open]
+
+    def dial(self, peer: NodeID, ways: Sequence[Way]) -> Deferred[Link]:
+        """
+        Make a new link to a peer, whether or not there is one.
+
+        @param ways: all that may lead there; the first flight takes them all.
+        @return: fires with the connected link, whichever side dialled it; fails
+            with L{LinkError}. Cancelling it gives the dial up when nobody else
+            waits for it.
+        """
+        dial = self._dials.get(peer)
+        if dial is None:
+            dial = Dial(self._reactor, peer, ways, self._start_dial, self._dial_over)
+            self._dials[peer] = dial
+            dial.start()
+        return dial.wait()
+
+    def _start_dial(self, peer: NodeID, ways: Sequence[Way]) -> Link:
+        """
+        Make the first flight of one attempt.
+        """
+        now = self._clock.now()
+        paths = self._policy.make_paths(peer, True, now)
+        for way in ways:
+            paths.add_initial_way(way)
+        core = LinkCore(
+            QUICConnection(self._credentials),
+            paths,
+            self._key,
+            self._instance,
+            now=now,
+            peer=peer,
+            chain=self._policy.own_chain(),
+            replaces=peer in self._current,
+            offer=self._policy.offer(paths, peer),
+        )
+        return self._adopt(core)
+
+    def _dial_over(self, dial: Dial) -> None:
+        """
+        A dial has succeeded or failed.
+        """
+        if self._dials.get(dial.peer) is dial:
+            del self._dials[dial.peer]
+
+    def _adopt(self, core: LinkCore) -> Link:
+        """
+        Give a new engine its shell and its routes.
+        """
+        link = Link(self._reactor, core, self, self.own_id)
+        self._links[link] = set()
+        self._by_ufrag[core.paths.local_ufrag] = link
+        for connection_id in core.quic.connection_ids:
+            self.route_changed(link, connection_id, True)
+        link.pump()
+        return link
+
+    def stop(self, reason: str = "the node stops") -> None:
+        """
+        Close every link, tell each peer once, and let go of the clock.
+        """
+        self._is_stopped = True
+        for call in self._retiring.values():
+            call.cancel()
+        self._retiring.clear()
+        for dial in list(self._dials.values()):
+            dial.fail(LinkError(reason))
+        for link in list(self._links):
+            link.close(reason)
+            link.pump()
+            link.stop()
+        self._links.clear()
+        self._routes.clear()
+        self._by_ufrag.clear()
+        self._current.clear()
+
+    # From the network.
+
+    def datagrams_received(self, way: Way, datagrams: Sequence[bytes]) -> None:
+        """
+        Take datagrams that came by one way: QUIC packets and connectivity checks.
+        """
+        for data in datagrams:
+            if not data or self._is_stopped:
+                continue
+            link = self._link_of(data)
+            if link is not None:
+                link.datagram_received(data, way)
+            elif data[0] & 0xC0 == 0xC0:
+                self._initial_received(data, way)
+            else:
+                self.counters.dropped += 1
+
+    def _link_of(self, data: bytes) -> Link | None:
+        """
+        Find the link that a datagram is for.
+        """
+        if data[0] < 4:
+            return self._link_of_check(data)
+        connection_id = connection_id_of(data)
+        return None if connection_id is None else self._routes.get(connection_id)
+
+    def _link_of_check(self, data: bytes) -> Link | None:
+        """
+        Find the link that a connectivity check, or its response, is for.
+        """
+        try:
+            message = decode_message(data)
+        except DecodeError:
+            return None
+        if message.message_class is Class.REQUEST:
+            username = message.get(USERNAME)
+            return None if username is None else self._by_ufrag.get(username.partition(":")[0])
+        for link in self._links:
+            if link.core.paths.is_waiting_for(message.transaction_id):
+                return link
+        return None
+
+    def _initial_received(self, data: bytes, way: Way) -> None:
+        """
+        Answer what may be the beginning of a link.
+        """
+        now = self._clock.now()
+        half_open = sum(1 for link in self._links if not link.is_dialler and not link.is_connected)
+        text = way_text(way).encode("utf-8")
+        initial, verdict = self._acceptance.judge(data, text, half_open, now)
+        match verdict:
+            case Verdict.ACCEPT:
+                self._accept(initial, data, way, now)
+            case Verdict.RETRY:
+                self.counters.retries_sent += 1
+                retry_cid = self._entropy(8)
+                token = self._acceptance.tokens.make(text, initial.destination_cid, retry_cid, now)
+                packet = encode_retry(retry_cid, initial.source_cid, initial.destination_cid, token)
+                self._policy.send(way, [packet])
+            case Verdict.NEGOTIATE:
+                packet = encode_version_negotiation(initial.destination_cid, initial.source_cid)
+                self._policy.send(way, [packet])
+            case Verdict.TOO_MANY:
+                self.counters.half_open_refused += 1
+            case Verdict.DROP:
+                self.counters.dropped += 1
+
+    def _accept(self, initial: Initial, data: bytes, way: Way, now: float) -> None:
+        """
+        Begin a link that a peer dials.
+        """
+        quic = QUICConnection(
+            self._credentials,
+            original_cid=initial.original_cid,
+            retry_cid=initial.retry_cid,
+        )
+        paths = self._policy.make_paths(None, False, now)
+        link = self._adopt(LinkCore(quic, paths, self._key, self._instance, now=now))
+        link.datagram_received(data, way)
+
+    # From the links.
+
+    def send(self, way: Way, datagrams: list[bytes]) -> None:
+        """
+        Send datagrams by a way.
+        """
+        self._policy.send(way, datagrams)
+
+    def route_changed(self, link: Link, connection_id: bytes, is_added: bool) -> None:
+        """
+        Keep the table of connection IDs true.
+        """
+        own = self._links.get(link)
+        if own is None:
+            return
+        if is_added:
+            if connection_id not in self._routes:
+                self._routes[connection_id] = link
+                own.add(connection_id)
+        elif connection_id in own:
+            own.discard(connection_id)
+            self._routes.pop(connection_id, None)
+
+    def link_proved(self, link: Link, proof: Proof) -> None:
+        """
+        A dialler's proof holds: let it in, or say why not.
+        """
+        try:
+            link.membership = self._policy.check_membership(proof.node, proof.chain)
+        except AtmosphereError as error:
+            self._log.info("refused {peer}: {error}", peer=proof.node.short, error=error)
+            link.core.refuse(str(error))
+            return
+        link.instance = proof.instance
+        link.replaces = proof.replaces
+        link.core.welcome(self._policy.own_chain())
+        self._connected(link)
+
+    def link_welcomed(self, link: Link, welcome: Welcome) -> None:
+        """
+        The listener let us in: see whether it is what we want.
+        """
+        try:
+            if self._policy.own_chain():
+                link.membership = self._policy.check_membership(link.peer, welcome.chain)
+        except AtmosphereError as error:
+            link.close(str(error), CloseCode.REFUSED)
+            return
+        link.instance = welcome.instance
+        link.core.confirm()
+        self._connected(link)
+
+    def _connected(self, link: Link) -> None:
+        """
+        Note a link that is connected, and settle which one is current.
+        """
+        link.is_connected = True
+        peer = link.peer
+        for other in [each for each in self._links if each is not link and each.is_open]:
+            if other.peer == peer and other.instance != link.instance:
+                other.close("the peer has started anew", CloseCode.REPLACED)
+        older = self._current.get(peer)
+        if older is None or not older.is_open or self._newer_wins(older, link):
+            self._current[peer] = link
+            retired = older
+        else:
+            retired = link
+        dial = self._dials.get(peer)
+        if dial is not None:
+            dial.succeed(self._current[peer])
+        if not link.is_dialler:
+            link.core.send_offer(self._policy.offer(link.core.paths, peer))
+        self._policy.link_connected(link)
+        if retired is not None:
+            self.link_idle(retired)
+
+    def _newer_wins(self, older: Link, newer: Link) -> bool:
+        """
+        Say which of two links of the same two processes is current.
+        """
+        if newer.replaces or newer.core.replaces:
+            return True
+        if older.is_dialler == newer.is_dialler:
+            return True
+        lower_is_us = self.own_id < newer.peer
+        return newer.is_dialler == lower_is_us
+
+    def link_idle(self, link: Link) -> None:
+        """
+        Close a link that is no longer current when nothing has run on it for a
+        while: the peer may just be opening a stream.
+        """
+        if link not in self._retiring and self._is_retired(link):
+            self._retiring[link] = self._reactor.callLater(GRACE, self._retire, link)
+
+    def _is_retired(self, link: Link) -> bool:
+        """
+        Say whether a link is open, not current, and without streams.
+        """
+        is_current = link.is_open and self._current.get(link.peer) is link
+        return link.is_open and not is_current and not link.open_streams
+
+    def _retire(self, link: Link) -> None:
+        """
+        Close a link if it is still of no use.
+        """
+        del self._retiring[link]
+        if self._is_retired(link):
+            link.close("another link is in use", CloseCode.REPLACED)
+
+    def link_closed(self, link: Link, reason: str) -> None:
+        """
+        A link carries nothing any more.
+        """
+        was_connected = link.is_connected
+        peer = link.core.peer
+        if peer is not None and self._current.get(peer) is link:
+            del self._current[peer]
+            for other in self._links:
+                if other is not link and other.is_open and other.peer == peer:
+                    self._current[peer] = other
+        if peer is not None and (dial := self._dials.get(peer)) is not None:
+            dial.attempt_failed(link, reason)
+        if was_connected:
+            self._policy.link_closed(link, reason)
+
+    def link_ended(self, link: Link) -> None:
+        """
+        A link needs no datagrams any more: forget it.
+        """
+        link.stop()
+        if link in self._retiring:
+            self._retiring.pop(link).cancel()
+        for connection_id in self._links.pop(link, set()):
+            self._routes.pop(connection_id, None)
+        self._by_ufrag.pop(link.core.paths.local_ufrag, None)
+
+    def link_offered(self, link: Link, payload: bytes) -> None:
+        """
+        The peer's path layer said something.
+        """
+        self._policy.offer_received(link, payload)
+
+    def link_path_event(self, link: Link, event: PathEvent) -> None:
+        """
+        A link's paths changed.
+        """
+        self._policy.path_event(link, event)
+
+    def accept_stream(self, link: Link, service: str) -> IProtocol:
+        """
+        Serve a stream.
+        """
+        return self._policy.accept_stream(link, service)
+
+    def datagram_received(self, link: Link, service: str, data: bytes) -> None:
+        """
+        Hand a datagram to the node.
+        """
+        self._policy.datagram_received(link, service, data)

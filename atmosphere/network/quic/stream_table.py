@@ -1,0 +1,332 @@
+# -*- test-case-name: tests.network.quic.test_core -*-
+"""
+A link's streams: between the application's bytes and QUIC's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from qh3.quic import events as quic_events
+
+from . import core_events as events
+from .adapter import QUICConnection
+from .stream_state import LOW_WATER, Opening, StreamState, answer_bytes, header_bytes
+
+__all__ = ["StreamTable"]
+
+MAX_UNSENT = 262_144
+ABORTED = 1
+
+
+class StreamTable:
+    """
+    All streams of one link but the control stream.
+    """
+
+    def __init__(
+        self,
+        quic: QUICConnection,
+        out: deque[events.Event],
+        grant: Callable[[int, int], None],
+    ) -> None:
+        """
+        @param out: where events go.
+        @param grant: tells the peer of a stream's new limit.
+        """
+        self._quic = quic
+        self._out = out
+        self._grant = grant
+        self._streams: dict[int, StreamState] = {}
+        self._waiting: dict[int, None] = {}
+        self._chunks: dict[int, list[bytes]] = {}
+        self._next_local = 4 if quic.is_dialler else 1
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    # From the application.
+
+    def open(self, service: str) -> int:
+        """
+        Open a stream; its bytes may follow at once.
+
+        @return: the stream's number.
+        @raise ValueError: a name that cannot be sent.
+        """
+        header = header_bytes(service)
+        stream_id = self._next_local
+        self._next_local += 4
+        self._streams[stream_id] = StreamState(stream_id, opener=True, service=service)
+        self._quic.send_stream(stream_id, header)
+        return stream_id
+
+    def accept(self, stream_id: int) -> None:
+        """
+        Serve a stream that the peer opened.
+        """
+        state = self._streams.get(stream_id)
+        if state is not None and state.opening is Opening.UNDECIDED:
+            state.opening = Opening.OPEN
+            if not state.has_sent_end:
+                self._quic.send_stream(stream_id, answer_bytes(None))
+
+    def refuse(self, stream_id: int, reason: str) -> None:
+        """
+        Do not serve a stream that the peer opened.
+        """
+        state = self._streams.get(stream_id)
+        if state is None or state.opening is not Opening.UNDECIDED:
+            return
+        state.opening = Opening.REFUSED
+        self._quic.send_stream(stream_id, answer_bytes(reason), fin=True)
+        state.has_sent_end = True
+        if not state.has_received_end:
+            self._quic.stop_stream(stream_id, ABORTED)
+        self._forget_if_over(state)
+
+    def write(self, stream_id: int, data: bytes) -> int:
+        """
+        Put bytes behind those that wait.
+
+        @return: how many bytes wait now; above 64 KiB, L{events.StreamDrained}
+            will say when they have become few.
+        """
+        state = self._streams.get(stream_id)
+        if state is None or state.has_sent_end or state.is_finishing:
+            return 0
+        state.write(data)
+        self._waiting[stream_id] = None
+        state.wants_drain = state.wants_drain or state.outbox_length > LOW_WATER
+        return state.outbox_length
+
+    def wants_drain(self, stream_id: int) -> None:
+        """
+        Ask for L{events.StreamDrained} as soon as little waits, perhaps at once.
+        """
+        state = self._streams.get(stream_id)
+        if state is not None:
+            state.wants_drain = True
+            self._waiting[stream_id] = None
+
+    def finish(self, stream_id: int) -> None:
+        """
+        End our direction once everything written has gone.
+        """
+        state = self._streams.get(stream_id)
+        if state is not None and not state.has_sent_end:
+            state.is_finishing = True
+            self._waiting[stream_id] = None
+
+    def abort(self, stream_id: int) -> None:
+        """
+        Give the stream up in both directions, at once.
+        """
+        state = self._streams.get(stream_id)
+        if state is None:
+            return
+        self.stop(stream_id)
+        state.is_aborted = True
+        self._chunks.pop(stream_id, None)
+        self._end_sending(state)
+        self._forget_if_over(state)
+
+    def stop(self, stream_id: int) -> None:
+        """
+        Read no further: ask the peer to stop.
+        """
+        state = self._streams.get(stream_id)
+        if state is not None and not state.has_received_end:
+            self._quic.stop_stream(stream_id, ABORTED)
+
+    def consumed(self, stream_id: int, length: int, now: float) -> None:
+        """
+        The application has taken bytes: the peer may send as many more.
+        """
+        state = self._streams.get(stream_id)
+        if state is not None:
+            limit = state.consumed(length, now, self._quic.smoothed_rtt)
+            if limit is not None:
+                self._grant(stream_id, limit)
+
+    def waiting(self, stream_id: int) -> int:
+        """
+        Say how many bytes of a stream wait for credit or for QUIC.
+        """
+        state = self._streams.get(stream_id)
+        return 0 if state is None else state.outbox_length
+
+    # To QUIC.
+
+    def flush(self) -> bool:
+        """
+        Give QUIC what it and the peer have room for.
+
+        @return: whether anything was given.
+        """
+        has_given = False
+        for stream_id in list(self._waiting):
+            state = self._streams.get(stream_id)
+            if state is None:
+                del self._waiting[stream_id]
+                continue
+            data = b""
+            if state.outbox_length:
+                data = state.take(MAX_UNSENT - self._quic.unsent(stream_id))
+            ends = state.is_finishing and not state.outbox_length and not state.has_sent_end
+            if data or ends:
+                has_given = True
+                self._quic.send_stream(stream_id, data, fin=ends)
+                state.has_sent_end = state.has_sent_end or ends
+                if ends:
+                    self._out.append(events.StreamFinished(stream_id))
+            if state.outbox_length <= LOW_WATER and state.wants_drain:
+                state.wants_drain = False
+                self._out.append(events.StreamDrained(stream_id))
+            if not state.outbox_length:
+                del self._waiting[stream_id]
+                self._forget_if_over(state)
+        return has_given
+
+    # From QUIC.
+
+    def report_all(self) -> None:
+        """
+        Report the bytes that one turn brought.
+        """
+        for stream_id in list(self._chunks):
+            self.report(stream_id)
+
+    def report(self, stream_id: int) -> None:
+        """
+        Report the bytes that were collected for a stream, in one piece.
+        """
+        chunks = self._chunks.pop(stream_id, None)
+        if chunks:
+            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            self._out.append(events.StreamData(stream_id, data))
+
+    def credit(self, stream_id: int, limit: int) -> None:
+        """
+        The peer lets us send more.
+        """
+        state = self._streams.get(stream_id)
+        if state is not None:
+            state.credit(limit)
+            if state.outbox_length:
+                self._waiting[stream_id] = None
+
+    def handle(
+        self,
+        event: quic_events.StreamDataReceived
+        | quic_events.StreamReset
+        | quic_events.StopSendingReceived,
+    ) -> None:
+        """
+        Act on an event of one of our streams.
+
+        @raise DecodeError: the peer broke the protocol.
+        """
+        state = self._find(event.stream_id)
+        if state is None:
+            return
+        match event:
+            case quic_events.StreamDataReceived():
+                self._data_received(state, event.data, event.end_stream)
+            case quic_events.StreamReset():
+                self._peer_gave_up(state)
+            case quic_events.StopSendingReceived():
+                self._peer_stopped_reading(state)
+        self._forget_if_over(state)
+
+    def _find(self, stream_id: int) -> StreamState | None:
+        """
+        Look a stream up, or begin one that the peer opened.
+
+        A stream is forgotten only when QUIC has ended both directions, so an
+        unknown one of the peer's is new.
+        """
+        state = self._streams.get(stream_id)
+        if state is not None:
+            return state
+        is_local = (stream_id & 1 == 0) == self._quic.is_dialler
+        if is_local or stream_id & 2:
+            return None
+        state = StreamState(stream_id, opener=False)
+        self._streams[stream_id] = state
+        return state
+
+    def _data_received(self, state: StreamState, data: bytes, is_end: bool) -> None:
+        """
+        Take the opening words off, and collect what is the application's.
+
+        @raise DecodeError: the peer broke the protocol.
+        """
+        before = state.opening
+        if data and not state.is_aborted:
+            rest = state.receive(data)
+            if state.opening is not before:
+                self._opening_changed(state)
+            if rest:
+                self._chunks.setdefault(state.stream_id, []).append(rest)
+        if is_end and not state.has_received_end:
+            state.has_received_end = True
+            if state.opening in (Opening.HEADER_AWAITED, Opening.ANSWER_AWAITED):
+                self._peer_gave_up(state)
+            elif state.opening is not Opening.REFUSED and not state.is_aborted:
+                self.report(state.stream_id)
+                self._out.append(events.StreamEnded(state.stream_id))
+
+    def _opening_changed(self, state: StreamState) -> None:
+        """
+        Report that the header, or the answer, was read.
+        """
+        match state.opening:
+            case Opening.UNDECIDED:
+                self._out.append(events.StreamOpened(state.stream_id, state.service))
+            case Opening.OPEN:
+                self._out.append(events.StreamAccepted(state.stream_id))
+            case Opening.REFUSED:
+                self._out.append(events.StreamRefused(state.stream_id, state.reason))
+                self._end_sending(state)
+            case Opening.HEADER_AWAITED | Opening.ANSWER_AWAITED:
+                return
+
+    def _end_sending(self, state: StreamState) -> None:
+        """
+        Give up our direction, unless it is over.
+        """
+        if not state.has_sent_end:
+            self._quic.reset_stream(state.stream_id, ABORTED)
+            state.has_sent_end = True
+        state.drop_outbox()
+
+    def _peer_gave_up(self, state: StreamState) -> None:
+        """
+        The peer will send no more, and not in good order.
+        """
+        state.has_received_end = True
+        if not state.is_aborted and state.opening is not Opening.HEADER_AWAITED:
+            self.report(state.stream_id)
+            self._out.append(events.StreamAborted(state.stream_id, stops_us=False))
+        self._end_sending(state)
+
+    def _peer_stopped_reading(self, state: StreamState) -> None:
+        """
+        The peer will read no more.
+        """
+        is_news = not state.has_sent_end and not state.is_aborted
+        self._end_sending(state)
+        if is_news and state.opening is Opening.OPEN:
+            self.report(state.stream_id)
+            self._out.append(events.StreamAborted(state.stream_id, stops_us=True))
+
+    def _forget_if_over(self, state: StreamState) -> None:
+        """
+        Let a stream go whose directions have both ended.
+        """
+        if state.is_over:
+            self.report(state.stream_id)
+            self._streams.pop(state.stream_id, None)
+            self._waiting.pop(state.stream_id, None)

@@ -1,0 +1,171 @@
+# -*- test-case-name: tests.node.test_ports -*-
+"""
+A node's UDP ports: one for each address family, shared by all that speaks UDP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import DeferredList, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
+from typing_extensions import override
+
+from atmosphere.addresses import TransportAddress
+from atmosphere.errors import ListenError
+from atmosphere.network.path.ways import DirectWay, Way
+from atmosphere.network.stun.client import StunClient
+from atmosphere.network.udp.shared_port import PORT, Share, SharedPort, listen_udp
+
+__all__ = ["NodePorts"]
+
+MAX_KNOWN_WAYS = 4096
+
+
+def _host_of(listening: IListeningPort) -> IPv4Address | IPv6Address:
+    """
+    Say where a port is bound.
+    """
+    return cast(IPv4Address | IPv6Address, listening.getHost())
+
+
+class _Feed(DatagramProtocol):
+    """
+    Hands QUIC's datagrams and connectivity checks to the links.
+    """
+
+    noisy = False
+
+    def __init__(self, ports: NodePorts) -> None:
+        self._ports = ports
+
+    @override
+    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        """
+        Hand on one datagram, with the way by which it came.
+        """
+        self._ports.received(datagram, addr)
+
+
+class NodePorts:
+    """
+    Opens the ports, sends from them, and says which they are.
+
+    @ivar stun: the STUN client of each family that has a port, by whether
+        it is IPv6.
+    @ivar unsent: datagrams that the system would not take.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        deliver: Callable[[Way, Sequence[bytes]], None],
+        *,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        """
+        @param reactor: has C{IReactorUDP} and C{IReactorTime}.
+        @param deliver: takes datagrams for links.
+        """
+        self.stun: dict[bool, StunClient] = {}
+        self.unsent = 0
+        self._reactor = reactor
+        self._deliver = deliver
+        self._entropy = entropy
+        self._shared: dict[bool, SharedPort] = {}
+        self._listening: dict[bool, IListeningPort] = {}
+        self._ways: dict[tuple[str, int], DirectWay] = {}
+
+    def listen(self, interfaces: Iterable[str], port: int | None, *, first_time: bool) -> int:
+        """
+        Open a port on each interface, with one number if that can be had.
+
+        @param port: the wanted one; C{None} for 7777.
+        @param first_time: any other will do if the wanted one is taken.
+        @return: the number that was taken, IPv4's if there is such a port.
+        @raise ListenError: the port is taken.
+        """
+        number = PORT if port is None else port
+        taken: int | None = None
+        for interface in sorted(interfaces, key=lambda text: ":" in text):
+            is_ipv6 = ":" in interface
+            shared = SharedPort()
+            try:
+                listening = listen_udp(
+                    self._reactor, number, interface, shared, first_time or taken is not None
+                )
+            except ListenError:
+                if taken is not None and interface == "::":
+                    self._log.info("this machine has no IPv6")
+                    continue
+                raise
+            if taken is None:
+                taken = number = _host_of(listening).port
+            client = StunClient(self._reactor, self._entropy)
+            shared.attach(Share.CLIENT, client)
+            shared.attach(Share.CHECKS, _Feed(self))
+            shared.attach(Share.QUIC, _Feed(self))
+            self.stun[is_ipv6] = client
+            self._shared[is_ipv6] = shared
+            self._listening[is_ipv6] = listening
+        return number
+
+    def port_of(self, *, is_ipv6: bool) -> int | None:
+        """
+        Say which port a family has; C{None} if none.
+        """
+        listening = self._listening.get(is_ipv6)
+        return None if listening is None else _host_of(listening).port
+
+    @property
+    def bound(self) -> list[str]:
+        """
+        List where we listen, as C{HOST:PORT}.
+        """
+        return [
+            str(TransportAddress(host.host, host.port))
+            for host in map(_host_of, self._listening.values())
+        ]
+
+    def received(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        """
+        Hand on a datagram, with the way by which it came.
+        """
+        key = (addr[0], addr[1])
+        way = self._ways.get(key)
+        if way is None:
+            if len(self._ways) >= MAX_KNOWN_WAYS:
+                self._ways.clear()
+            way = self._ways[key] = DirectWay(TransportAddress(addr[0].partition("%")[0], addr[1]))
+        self._deliver(way, (datagram,))
+
+    def send(self, address: TransportAddress, datagrams: Sequence[bytes]) -> None:
+        """
+        Send datagrams; what the system does not take is lost, as datagrams may be.
+        """
+        shared = self._shared.get(address.is_ipv6)
+        if shared is None:
+            return
+        target = (address.host, address.port)
+        try:
+            for data in datagrams:
+                shared.write(data, target)
+        except OSError:
+            self.unsent += 1
+
+    async def stop(self) -> None:
+        """
+        Close the ports.
+        """
+        listening, self._listening = self._listening, {}
+        await DeferredList(
+            [maybeDeferred(each.stopListening) for each in listening.values()], consumeErrors=True
+        )
+        self._shared.clear()
+        self.stun.clear()

@@ -1,0 +1,222 @@
+"""
+Tests for L{atmosphere.network.quic.adapter}: the contract with the QUIC library.
+"""
+
+import os
+import random
+
+import qh3.quic.connection
+import qh3.tls
+from qh3.quic import events
+from qh3.quic.packet import Buffer, pull_quic_transport_parameters
+from twisted.trial.unittest import SynchronousTestCase
+
+from atmosphere.errors import IdentityError
+from atmosphere.identity import NodeKey
+from atmosphere.network.quic.acceptance import connection_id_of
+from atmosphere.network.quic.adapter import (
+    QUICConnection,
+    Terminated,
+    _ours,
+    ml_kem_key_is_sound,
+)
+from atmosphere.network.quic.credentials import make_credentials
+
+DIALLER, LISTENER = NodeKey(b"\x01" * 32), NodeKey(b"\x02" * 32)
+
+
+class Pair:
+    """
+    Two connections back to back, on a clock of their own.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.dialler = QUICConnection(make_credentials(DIALLER))
+        self.dialler.connect(self.now)
+        self.flight = self.dialler.datagrams_to_send(self.now)
+        self.listener = QUICConnection(
+            make_credentials(LISTENER), original_cid=connection_id_of(self.flight[0])
+        )
+        self.events: dict[QUICConnection, list[object]] = {self.dialler: [], self.listener: []}
+
+    def collect(self) -> None:
+        """
+        Take the events of both.
+        """
+        for end, seen in self.events.items():
+            while (event := end.next_event()) is not None:
+                seen.append(event)
+
+    def run(self, turns: int = 8) -> None:
+        """
+        Carry datagrams to and fro.
+        """
+        for _ in range(turns):
+            self.now += 0.01
+            self.listener.receive_datagrams(
+                self.flight + self.dialler.datagrams_to_send(self.now), self.now
+            )
+            self.flight = []
+            self.collect()
+            self.dialler.receive_datagrams(self.listener.datagrams_to_send(self.now), self.now)
+            self.collect()
+
+    def seen(self, end: QUICConnection, kind: type) -> list[object]:
+        """
+        Find events of a kind.
+        """
+        return [event for event in self.events[end] if isinstance(event, kind)]
+
+
+class ContractTests(SynchronousTestCase):
+    """
+    What we rely on in the library, public or not, is as it was.
+    """
+
+    def test_handshake(self) -> None:
+        """
+        Both ends complete, the key reads back, both have the same binding, and
+        another connection has another.
+        """
+        pair, other = Pair(), Pair()
+        pair.run()
+        other.run()
+        for end in (pair.dialler, pair.listener):
+            self.assertEqual(len(pair.seen(end, events.HandshakeCompleted)), 1)
+        self.assertEqual(pair.dialler.peer_node_id(), LISTENER.node_id)
+        binding = pair.dialler.channel_binding()
+        self.assertEqual(len(binding), 32)
+        self.assertEqual(pair.listener.channel_binding(), binding)
+        self.assertNotEqual(other.dialler.channel_binding(), binding)
+
+    def test_no_binding_before_the_handshake(self) -> None:
+        """
+        Without a handshake there is neither binding nor key.
+        """
+        pair = Pair()
+        self.assertRaises(IdentityError, pair.listener.channel_binding)
+        self.assertRaises(IdentityError, pair.dialler.peer_node_id)
+
+    def test_streams(self) -> None:
+        """
+        More streams than the library's hundred may be open at once.
+        """
+        pair = Pair()
+        pair.run()
+        for number in range(300):
+            pair.dialler.send_stream(4 * number, b"x")
+        pair.run(20)
+        got = {event.stream_id for event in pair.seen(pair.listener, events.StreamDataReceived)}  # type: ignore[attr-defined]
+        self.assertEqual(len(got), 300)
+        self.assertFalse(pair.dialler.is_over)
+
+    def test_other_users_keep_their_limit(self) -> None:
+        """
+        Programs that use the library beside us are left alone.
+        """
+        plain = qh3.quic.connection.QuicConnection(
+            configuration=qh3.quic.connection.QuicConfiguration(alpn_protocols=["h3"])
+        )
+        plain.connect(("192.0.2.1", 1), 0.0)
+        assert plain._tls is not None
+        parameters = pull_quic_transport_parameters(
+            Buffer(data=plain._tls.serialize_transport_parameters())
+        )
+        self.assertEqual(parameters.initial_max_streams_bidi, 100)
+        self.assertFalse(getattr(_ours, "is_creating", False))
+
+    def test_close(self) -> None:
+        """
+        A close reaches the peer with its reason, and both ends are over.
+        """
+        pair = Pair()
+        pair.run()
+        pair.dialler.close(0, "good-bye")
+        for _ in range(5):
+            pair.run(1)
+            pair.now += 1.0
+            for end in (pair.dialler, pair.listener):
+                end.handle_timer(pair.now)
+        pair.collect()
+        (ended,) = pair.seen(pair.listener, Terminated)
+        self.assertEqual(ended, Terminated("good-bye"))
+        self.assertTrue(pair.listener.is_over)
+        self.assertIsNone(pair.listener.get_timer())
+
+
+class GuardTests(SynchronousTestCase):
+    """
+    Whatever bytes come, the process lives, and other connections too.
+    """
+
+    def test_mutations_of_the_first_flight(self) -> None:
+        """
+        Mutated Initials and garbage raise nothing.
+        """
+        chance = random.Random(7)
+        for _ in range(100):
+            pair = Pair()
+            for at in range(len(pair.flight)):
+                data = bytearray(pair.flight[at])
+                for _ in range(chance.randint(1, 4)):
+                    data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+                pair.flight[at] = bytes(data)
+            pair.listener.receive_datagrams(pair.flight, 0.0)
+            pair.listener.datagrams_to_send(0.0)
+            pair.collect()
+
+    def test_failure_ends_one_connection(self) -> None:
+        """
+        An exception inside the library is an event, and every later call a no-op.
+        """
+        pair = Pair()
+        pair.run()
+        pair.listener._guard(lambda: {}["missing"])
+        self.assertTrue(pair.listener.is_over)
+        self.assertEqual(pair.listener.datagrams_to_send(1.0), [])
+        pair.listener.send_stream(0, b"x")
+        event = pair.listener.next_event()
+        assert isinstance(event, Terminated)
+        self.assertTrue(event.is_ours)
+        self.assertIn("KeyError", event.reason)
+
+    def test_interrupts_pass(self) -> None:
+        """
+        Ctrl-C is no failure of a connection.
+        """
+        pair = Pair()
+
+        def interrupt() -> None:
+            """
+            Do as Ctrl-C does.
+            """
+            raise KeyboardInterrupt
+
+        self.assertRaises(KeyboardInterrupt, pair.listener._guard, interrupt)
+        self.assertFalse(pair.listener.is_over)
+
+    def test_ml_kem_keys_out_of_range(self) -> None:
+        """
+        A key with a coefficient of 3329 is refused before the native core sees
+        it, and nothing is printed.
+        """
+        sound = qh3.tls.X25519ML768KeyExchange().public_key()
+        self.assertTrue(ml_kem_key_is_sound(sound))
+        bad = b"\xff\xff\xff" + sound[3:]
+        self.assertFalse(ml_kem_key_is_sound(bad))
+        self.assertFalse(ml_kem_key_is_sound(sound[:-1]))
+        read, write = os.pipe()
+        saved = os.dup(2)
+        os.dup2(write, 2)
+        try:
+            for key in (bad, b"", sound[:-1], bytes(1216)[:1000]):
+                exchange = qh3.tls.X25519ML768KeyExchange()
+                self.assertRaises(qh3.tls.AlertIllegalParameter, exchange.exchange, key)
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            os.close(write)
+        printed = os.read(read, 1000)
+        os.close(read)
+        self.assertEqual(printed, b"")
