@@ -40,6 +40,7 @@ from atmosphere.errors import (
 
 from .api import JSON, NodeAPI
 from .control_arguments import Arguments
+from .control_routes import ROUTES, Route
 from .local_socket import SocketAddress
 from .strict_json import decode_json, encode_json
 
@@ -54,8 +55,6 @@ REQUEST_TIMEOUT = 10
 HOST = b"localhost"
 
 _HTTP_STATUS = {1: 409, 2: 400, 3: 404, 4: 403}
-
-Route = Callable[["ControlRequest", Arguments], "Deferred[JSON]"]
 
 
 def peer_user(transport: object) -> int | None:
@@ -98,7 +97,7 @@ class ControlRequest(Request):
         except AtmosphereError as error:
             self._fail(error)
             return
-        running = maybeDeferred(route, self, arguments)
+        running = maybeDeferred(route, self.api, arguments, self.emit)
         # A client that hung up cancels; one that was answered finds nothing to.
         self.notifyFinish().addErrback(lambda _: running.cancel())
         running.addCallbacks(self._answer, self._explain)
@@ -113,7 +112,7 @@ class ControlRequest(Request):
         headers = self.requestHeaders
         if headers.getRawHeaders(b"host") != [HOST] or headers.hasHeader(b"origin"):
             raise ConfigurationError("the Host must be localhost, and there is no Origin here")
-        routes = _ROUTES.get(self.path)
+        routes = ROUTES.get(self.path)
         if routes is None:
             raise ConfigurationError("there is no such resource")
         route = routes.get(self.method)
@@ -404,105 +403,3 @@ class ControlService(Service):
                 result.raiseException()
 
         return stopped.addBoth(forget)
-
-
-def _status(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
-    """
-    Serve C{GET /v1/status}.
-    """
-    arguments.finish()
-    return maybeDeferred(request.api.status)
-
-
-def _peers(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
-    """
-    Serve C{GET /v1/peers}.
-    """
-    arguments.finish()
-    return maybeDeferred(lambda: {"peers": request.api.peers()})
-
-
-def _network(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
-    """
-    Serve C{GET /v1/network}.
-    """
-    arguments.finish()
-    return request.api.network()
-
-
-def _invitations(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
-    """
-    Serve C{GET /v1/invitations}.
-    """
-    arguments.finish()
-    return maybeDeferred(lambda: {"invitations": request.api.invitations()})
-
-
-def _ping(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
-    """
-    Serve C{POST /v1/ping}: a line for each reply, the last one is the summary.
-    """
-    peer = arguments.text("peer", maximum=256)
-    count = arguments.integer("count", 5, 0, 1_000_000)
-    interval = arguments.number("interval", 1.0, 0.01, 3600)
-    timeout = arguments.number("timeout", 10.0, 0.01, 3600)
-    until_direct = arguments.boolean("until_direct")
-    arguments.finish()
-    return request.api.ping(
-        peer,
-        count=count,
-        interval=interval,
-        timeout=timeout,
-        until_direct=until_direct,
-        emit=request.emit,
-    )
-
-
-def _invite(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
-    """
-    Serve C{POST /v1/invite}.
-    """
-    hours = arguments.number("hours", 24.0, 1 / 3600, 168)
-    uses = arguments.integer("uses", 1, 1, 10_000)
-    mesh_name = arguments.optional_text("mesh_name", maximum=63)
-    arguments.finish()
-    return request.api.invite(hours=hours, uses=uses, mesh_name=mesh_name)
-
-
-def _revoke_invitation(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
-    """
-    Serve C{POST /v1/invitations/revoke}.
-    """
-    invite_id = arguments.text("invite_id", maximum=64)
-    arguments.finish()
-    return maybeDeferred(request.api.revoke_invitation, invite_id)
-
-
-def _join(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
-    """
-    Serve C{POST /v1/join}.
-    """
-    code = arguments.text("code", maximum=8192)
-    arguments.finish()
-    return request.api.join(code)
-
-
-def _leave(request: ControlRequest, arguments: Arguments) -> Deferred[JSON]:
-    """
-    Serve C{POST /v1/leave}.
-    """
-    arguments.finish()
-    return request.api.leave()
-
-
-_ROUTES: dict[bytes, dict[bytes, Route]] = {
-    b"/v1/status": {b"GET": _status},
-    b"/v1/peers": {b"GET": _peers},
-    b"/v1/network": {b"GET": _network},
-    b"/v1/invitations": {b"GET": _invitations},
-    b"/v1/invitations/revoke": {b"POST": _revoke_invitation},
-    b"/v1/ping": {b"POST": _ping},
-    b"/v1/invite": {b"POST": _invite},
-    b"/v1/join": {b"POST": _join},
-    b"/v1/leave": {b"POST": _leave},
-}

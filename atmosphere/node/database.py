@@ -212,12 +212,13 @@ class MeshDatabase:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def rows(self, query: str, *arguments: object) -> list[tuple[object, ...]]:
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
         """
-        Read rows.
+        Hand out the connection for queries.
         """
         with self._errors():
-            return self._connection.execute(query, arguments).fetchall()
+            yield self._connection
 
     # ---------------------------------------------------------- the mesh
 
@@ -237,10 +238,8 @@ class MeshDatabase:
         """
         List the members.
         """
-        with self._errors():
-            found = self._connection.execute(
-                "SELECT node, chain, record, seen FROM members ORDER BY node"
-            )
+        with self.reading() as rows:
+            found = rows.execute("SELECT node, chain, record, seen FROM members ORDER BY node")
             return [StoredMember(*row) for row in found]
 
     def upsert_members(self, members: Iterable[StoredMember]) -> None:

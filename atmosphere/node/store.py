@@ -32,6 +32,7 @@ from atmosphere.identity import NodeID, NodeKey, Secret
 
 from .config import NodeConfig, check_name, decode_config, encode_config
 from .database import MeshDatabase, StoredMember
+from .invitations import Invitations
 from .state_directory import StateDirectory, default_state_directory
 from .state_file import StateFile, replace_file, set_aside
 
@@ -458,7 +459,14 @@ class NodeStore:
         encoded = base64.b32encode(seed.reveal()).decode("ascii")
         self._root_file.write(_encode({"seed": encoded}))
 
-    # ------------------------------------------------------------- members
+    # --------------------------------------------- members and invitations
+
+    @property
+    def invitations(self) -> Invitations:
+        """
+        The invitations that this node gave.
+        """
+        return Invitations(self.database, self._wall)
 
     def members(self) -> list[StoredMember]:
         """

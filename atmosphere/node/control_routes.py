@@ -1,0 +1,120 @@
+# -*- test-case-name: tests.node.test_control -*-
+"""
+What the local API can be asked: each path and method, its arguments, and the
+call to the node that answers it. C{docs/local_api.md} has the same list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, maybeDeferred
+
+from .api import JSON, Emit, NodeAPI
+from .control_arguments import Arguments
+
+__all__ = ["ROUTES", "Route"]
+
+Route = Callable[[NodeAPI, Arguments, Emit], "Deferred[JSON]"]
+
+
+def _status(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{GET /v1/status}.
+    """
+    arguments.finish()
+    return maybeDeferred(api.status)
+
+
+def _peers(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{GET /v1/peers}.
+    """
+    arguments.finish()
+    return maybeDeferred(lambda: {"peers": api.peers()})
+
+
+def _network(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{GET /v1/network}.
+    """
+    arguments.finish()
+    return api.network()
+
+
+def _invitations(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{GET /v1/invitations}.
+    """
+    arguments.finish()
+    return maybeDeferred(lambda: {"invitations": api.invitations()})
+
+
+def _ping(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/ping}: a line for each reply, the last one is the summary.
+    """
+    peer = arguments.text("peer", maximum=256)
+    count = arguments.integer("count", 5, 0, 1_000_000)
+    interval = arguments.number("interval", 1.0, 0.01, 3600)
+    timeout = arguments.number("timeout", 10.0, 0.01, 3600)
+    until_direct = arguments.boolean("until_direct")
+    arguments.finish()
+    return api.ping(
+        peer,
+        count=count,
+        interval=interval,
+        timeout=timeout,
+        until_direct=until_direct,
+        emit=emit,
+    )
+
+
+def _invite(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/invite}.
+    """
+    hours = arguments.number("hours", 24.0, 1 / 3600, 168)
+    uses = arguments.integer("uses", 1, 1, 10_000)
+    mesh_name = arguments.optional_text("mesh_name", maximum=63)
+    arguments.finish()
+    return api.invite(hours=hours, uses=uses, mesh_name=mesh_name)
+
+
+def _revoke_invitation(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/invitations/revoke}.
+    """
+    invite_id = arguments.text("invite_id", maximum=64)
+    arguments.finish()
+    return maybeDeferred(api.revoke_invitation, invite_id)
+
+
+def _join(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/join}.
+    """
+    code = arguments.text("code", maximum=8192)
+    arguments.finish()
+    return api.join(code)
+
+
+def _leave(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/leave}.
+    """
+    arguments.finish()
+    return api.leave()
+
+
+ROUTES: dict[bytes, dict[bytes, Route]] = {
+    b"/v1/status": {b"GET": _status},
+    b"/v1/peers": {b"GET": _peers},
+    b"/v1/network": {b"GET": _network},
+    b"/v1/invitations": {b"GET": _invitations},
+    b"/v1/invitations/revoke": {b"POST": _revoke_invitation},
+    b"/v1/ping": {b"POST": _ping},
+    b"/v1/invite": {b"POST": _invite},
+    b"/v1/join": {b"POST": _join},
+    b"/v1/leave": {b"POST": _leave},
+}
