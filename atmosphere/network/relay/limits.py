@@ -177,25 +177,23 @@ def authority_of(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def matches_name(authority: str, names: tuple[str, ...], default_port: int | None = None) -> bool:
+def matches_name(authority: str, names: tuple[str, ...]) -> bool:
     """
     Say whether an authority is one of a relay's names.
 
-    A name without a port stands for all ports; one that begins with C{*.}, as
-    in certificates, for any one label.
-
-    @param default_port: what an authority without a port means.
+    A name without a port stands for all ports, an authority without one for
+    its protocol's usual port, which may be any. A name that begins with
+    C{*.}, as in certificates, stands for any one label.
     """
     host, port = split_authority(authority)
     if not host:
         return False
-    port = default_port if port is None else port
     for name in names:
         known, known_port = split_authority(name)
         is_same = known == host or (
             known.startswith("*.") and "." in host and known[2:] == host.split(".", 1)[1]
         )
-        if is_same and known_port in (None, port):
+        if is_same and (port is None or known_port in (None, port)):
             return True
     return False
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from atmosphere.errors import DecodeError, JoinError, MembershipError
 
 from .frames import MAX_HELLO, Hello, Refused, RefusedCode, Welcome, signed_bytes
-from .limits import RelayConfig, matches_name
+from .limits import RelayConfig, matches_name, split_authority
 from .line import Admission, Line
 from .reader import decode
 
@@ -60,6 +60,8 @@ class Login:
         hello = decode(message)
         if not isinstance(hello, Hello):
             raise DecodeError("the first frame of a client is a hello")
+        if split_authority(hello.authority)[1] is None:
+            raise DecodeError("an authority is HOST:PORT")
         if self.names and not matches_name(hello.authority, self.names):
             return Refused(RefusedCode.AUTHORITY, f"{hello.authority} is none of our names")
         signed = signed_bytes(hello.authority, line.nonce, hello.node, hello.credentials.mesh_id)

@@ -1,0 +1,412 @@
+# -*- test-case-name: tests.network.relay.test_server -*-
+"""
+The WebSocket connections of a relay: of nodes, and of the legs of sessions.
+
+Autobahn does the opening and closing handshakes and the pings; what a message
+means is decided by the rules behind L{RelayServer<.server.RelayServer>}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from autobahn.twisted.websocket import WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from typing_extensions import override
+from zope.interface import implementer
+
+from atmosphere.addresses import TransportAddress
+
+from .frames import SUBPROTOCOL
+from .framing import message_header
+from .gate import Pass
+from .line import Line
+from .session import Leg, Message, redacted
+
+if TYPE_CHECKING:
+    from .server import RelayServer
+
+__all__ = [
+    "BatchedTimer",
+    "NodeConnection",
+    "PairConnection",
+    "QuietLog",
+    "RelayConnection",
+]
+
+_WRITE_SIZE = 64 * 1024
+
+
+class QuietLog:
+    """
+    Takes Autobahn's log, which quotes strangers at length, to the level of debugging.
+    """
+
+    _log = Logger()
+
+    def debug(self, *args: object, **kwargs: object) -> None:
+        """
+        Say nothing.
+        """
+
+    trace = info = debug
+
+    def warn(self, template: str = "", **kwargs: object) -> None:
+        """
+        Say it to those who debug, without what strangers put into it.
+        """
+        self._log.debug("websocket: {template}", template=template)
+
+    error = warn
+
+
+class _Call:
+    """
+    A delayed call that may be cancelled at any time.
+    """
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: IDelayedCall) -> None:
+        self._call = call
+
+    def cancel(self) -> None:
+        """
+        Forget the call, if it has not been made.
+        """
+        if self._call.active():
+            self._call.cancel()
+
+
+class BatchedTimer:
+    """
+    Puts Autobahn's timers on a reactor of our choice: it knows the global one only.
+    """
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self._reactor = reactor
+
+    def call_later(self, delay: float, function: Callable[..., object], *args: object) -> _Call:
+        """
+        Call a function later.
+        """
+        return _Call(self._reactor.callLater(delay, function, *args))
+
+
+@implementer(IPushProducer)
+class RelayConnection(WebSocketServerProtocol):
+    """
+    What the connections of a relay have in common.
+
+    @ivar place: what the connection counts as.
+    """
+
+    log = QuietLog()
+    transport: Any
+
+    def __init__(self, server: RelayServer, place: Pass) -> None:
+        super().__init__()
+        self.server = server
+        self.place = place
+        self._holds: tuple[str, ...] = ()
+        self._is_full = False
+
+    @property
+    def is_established(self) -> bool:
+        """
+        Whether messages go to and fro.
+        """
+        return bool(self.state == self.STATE_OPEN)
+
+    @override
+    def onOpen(self) -> None:
+        """
+        Ask the transport to tell when it is full.
+        """
+        self.transport.registerProducer(self, True)
+
+    def hold(self, reason: str) -> None:
+        """
+        Read no further, until every reason is released.
+        """
+        if not self._holds:
+            self.transport.pauseProducing()
+        if reason not in self._holds:
+            self._holds += (reason,)
+
+    def release(self, reason: str) -> None:
+        """
+        Take back one reason not to read.
+        """
+        if reason in self._holds:
+            self._holds = tuple(each for each in self._holds if each != reason)
+            if not self._holds and not getattr(self.transport, "disconnecting", False):
+                self.transport.resumeProducing()
+
+    def finish(self, code: int, reason: str) -> None:
+        """
+        Close the connection; at once, if nothing can be written to it.
+        """
+        if self._is_full and code != 1000:
+            self.transport.abortConnection()
+        elif self.is_established:
+            self._holds = self._holds or ("closing",)
+            self.release("closing")
+            self.sendClose(code, reason[:100])
+
+    def pauseProducing(self) -> None:
+        """
+        Note that the transport is full.
+        """
+        self._is_full = True
+
+    def resumeProducing(self) -> None:
+        """
+        Note that the transport has room again.
+        """
+        self._is_full = False
+
+    def stopProducing(self) -> None:
+        """
+        Note nothing: the transport tells of its end by C{connectionLost}.
+        """
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Forget the timer that Autobahn leaves behind.
+        """
+        super().connectionLost(reason)
+        call: Any = self.closeHandshakeTimeoutCall
+        if call is not None:
+            call.cancel()
+
+
+class NodeConnection(RelayConnection):
+    """
+    A node at the switchboard.
+
+    @ivar observed: the node's address as we see it.
+    @ivar line: its place at the switchboard, once the connection is open.
+    """
+
+    def __init__(self, server: RelayServer, observed: TransportAddress, place: Pass) -> None:
+        super().__init__(server, place)
+        self.observed = observed
+        self.line: Line | None = None
+
+    @override
+    def onConnect(self, request: ConnectionRequest) -> str:
+        """
+        Agree on the subprotocol.
+
+        @raise ConnectionDeny: the client does not speak it.
+        """
+        if SUBPROTOCOL not in request.protocols:
+            raise ConnectionDeny(400, f"the subprotocol here is {SUBPROTOCOL}")
+        return SUBPROTOCOL
+
+    @override
+    def onOpen(self) -> None:
+        """
+        Begin with the challenge.
+        """
+        super().onOpen()
+        self.line = self.server.node_opened(self)
+        self.server.pump()
+
+    @override
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """
+        Hand a frame to the switchboard.
+        """
+        if self.line is None or not self.is_established:
+            return
+        if not isBinary:
+            self.sendCloseFrame(1003, b"frames are binary")
+            return
+        self.server.switchboard.receive_message(self.line, payload, self.server.clock.now())
+        self.server.pump()
+
+    def flush(self) -> None:
+        """
+        Write what waits, as long as the transport takes it.
+        """
+        line = self.line
+        while line is not None and self.is_established and not self._is_full:
+            messages = line.take(_WRITE_SIZE)
+            if not messages:
+                return
+            pieces: list[bytes | bytearray] = []
+            for message in messages:
+                pieces.append(message_header(len(message)))
+                pieces.append(message)
+            self.transport.write(b"".join(pieces))
+
+    @override
+    def pauseProducing(self) -> None:
+        """
+        Let the switchboard keep what comes for this node.
+        """
+        super().pauseProducing()
+        if self.line is not None:
+            self.server.switchboard.pause(self.line, self.server.clock.now())
+
+    @override
+    def resumeProducing(self) -> None:
+        """
+        Take what the switchboard has kept.
+        """
+        super().resumeProducing()
+        if self.line is not None:
+            self.server.switchboard.resume(self.line)
+            self.server.pump()
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Leave the switchboard.
+        """
+        super().connectionLost(reason)
+        line, self.line = self.line, None
+        if line is not None:
+            self.server.node_left(line, self.place)
+        else:
+            self.server.gate.leave(self.place)
+
+
+class PairConnection(RelayConnection):
+    """
+    A leg of a session.
+    """
+
+    _log = Logger()
+
+    def __init__(self, server: RelayServer, session_id: str, place: Pass) -> None:
+        super().__init__(server, place)
+        self._session_id = session_id
+        self._leg: Leg | None = None
+        self._throttle: IDelayedCall | None = None
+
+    @override
+    def onConnect(self, request: ConnectionRequest) -> None:
+        """
+        Take a place in the session.
+
+        @raise ConnectionDeny: there is none.
+        """
+        server, sessions = self.server, self.server.sessions
+        if server.is_draining:
+            raise ConnectionDeny(503, "the relay goes down")
+        if not server.config.serves_anyone:
+            raise ConnectionDeny(403, "this relay serves members only")
+        if not sessions.has_first(self._session_id) and not sessions.has_pair(self._session_id):
+            if not server.gate.wait_for_partner(self.place):
+                raise ConnectionDeny(429, "too many sessions without a partner")
+        self._leg = sessions.join(self._session_id, server.clock.now())
+        if self._leg is None:
+            raise ConnectionDeny(409, "the session has two clients already")
+
+    @override
+    def onOpen(self) -> None:
+        """
+        Write what the partner has sent before.
+        """
+        super().onOpen()
+        self.server.gate.settle(self.place)
+        if self._leg is not None:
+            self._log.debug("a client of session {session}", session=redacted(self._session_id))
+            self.server.leg_opened(self._leg, self)
+
+    @override
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """
+        Pass a message to the partner, or keep it.
+        """
+        leg = self._leg
+        if leg is None or not self.is_established:
+            return
+        sessions, now = self.server.sessions, self.server.clock.now()
+        message = Message(payload, isBinary)
+        target = sessions.receive(leg, message, now)
+        wait = sessions.charge(leg, len(payload), now)
+        if wait > 0:
+            self._throttle_for(wait)
+        if target is not None:
+            partner = self.server.connection_of(target)
+            if partner is not None:
+                partner.write_message(message)
+        elif sessions.is_full(leg):
+            self.hold("kept")
+        self.server.pump()
+
+    def _throttle_for(self, wait: float) -> None:
+        """
+        Read no further for some time.
+        """
+        self.hold("rate")
+        if self._throttle is not None and self._throttle.active():
+            self._throttle.reset(wait)
+        else:
+            self._throttle = self.server.call_later(wait, self.release, "rate")
+
+    def write_message(self, message: Message) -> None:
+        """
+        Write a message of the partner.
+        """
+        if self.is_established:
+            header = message_header(len(message.payload), is_binary=message.is_binary)
+            self.transport.write(header + message.payload)
+
+    def _partner(self) -> PairConnection | None:
+        """
+        Find the partner's connection, if it is there.
+        """
+        if self._leg is None or self._leg.partner is None:
+            return None
+        return self.server.connection_of(self._leg.partner)
+
+    @override
+    def pauseProducing(self) -> None:
+        """
+        Read no more from the partner.
+        """
+        super().pauseProducing()
+        partner = self._partner()
+        if self._leg is not None:
+            self.server.sessions.block(self._leg, self.server.clock.now())
+        if partner is not None:
+            partner.hold("partner")
+        self.server.pump()
+
+    @override
+    def resumeProducing(self) -> None:
+        """
+        Read from the partner again.
+        """
+        super().resumeProducing()
+        partner = self._partner()
+        if self._leg is not None:
+            self.server.sessions.unblock(self._leg)
+        if partner is not None:
+            partner.release("partner")
+        self.server.pump()
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Leave the session.
+        """
+        super().connectionLost(reason)
+        if self._throttle is not None and self._throttle.active():
+            self._throttle.cancel()
+        leg, self._leg = self._leg, None
+        if leg is not None:
+            self.server.leg_left(leg, self.place)
+        else:
+            self.server.gate.leave(self.place)

@@ -1,0 +1,376 @@
+# -*- test-case-name: tests.network.relay.test_client -*-
+"""
+The dialling side of a relay connection: one WebSocket, from hello to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from autobahn.twisted.websocket import WebSocketClientProtocol
+from autobahn.websocket.types import ConnectionResponse
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from typing_extensions import override
+from zope.interface import implementer
+
+from atmosphere.errors import DecodeError
+from atmosphere.identity import NodeID, NodeKey
+from atmosphere.rate import TokenBucket
+from atmosphere.text import escape_peer_text
+
+from .batches import encode_batches, split_batch
+from .connection import QuietLog
+from .endpoint import RelayURL, describe_failure
+from .frames import (
+    SUBPROTOCOL,
+    Absent,
+    Challenge,
+    Deliver,
+    Drain,
+    Frame,
+    FrameType,
+    Hello,
+    HelloCredentials,
+    Notice,
+    NoticeCode,
+    Ping,
+    Pong,
+    Refused,
+    Unknown,
+    Welcome,
+    signed_bytes,
+)
+from .reader import decode
+
+__all__ = ["ClientConnection", "ConnectionOwner"]
+
+WELCOME_TIMEOUT = 10.0
+PING_INTERVAL = 15.0
+SILENCE = 45.0
+QUEUE = 256 * 1024
+CONTROL_RATE = 100.0
+CONTROL_BURST = 1_000.0
+_TRANSPORT_BUFFER = 64 * 1024
+
+
+class ConnectionOwner(Protocol):
+    """
+    Whom a connection tells what happens.
+    """
+
+    def connection_welcomed(self, welcome: Welcome) -> None:
+        """
+        The relay let us in.
+        """
+
+    def connection_parked(self, is_parked: bool, text: str) -> None:
+        """
+        The relay serves us no more for now, or again.
+        """
+
+    def connection_received(self, source: NodeID, datagrams: list[bytes]) -> None:
+        """
+        Datagrams came.
+        """
+
+    def connection_absent(self, node: NodeID) -> None:
+        """
+        The relay does not have a node that we sent to.
+        """
+
+    def connection_draining(self, drain: Drain) -> None:
+        """
+        The relay goes down.
+        """
+
+    def connection_ended(self, error: str, refused: int | None) -> None:
+        """
+        The connection is over; called once.
+        """
+
+
+@implementer(IPushProducer)
+class ClientConnection(WebSocketClientProtocol):
+    """
+    One connection to a relay.
+
+    @ivar rtt: the last round-trip time in seconds.
+    @ivar dropped: how many datagrams were not sent because too many waited.
+    @ivar ignored: how many frames of unknown types came.
+    """
+
+    log = QuietLog()
+    _log = Logger()
+    transport: Any
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        url: RelayURL,
+        key: NodeKey,
+        instance: bytes,
+        credentials: Callable[[], HelloCredentials],
+        owner: ConnectionOwner,
+    ) -> None:
+        super().__init__()
+        self.rtt: float | None = None
+        self.dropped = 0
+        self.ignored = 0
+        self._reactor = reactor
+        self._url = url
+        self._key = key
+        self._instance = instance
+        self._credentials = credentials
+        self._owner: ConnectionOwner | None = owner
+        self._error: str | None = None
+        self._refused: int | None = None
+        self._is_hello_sent = False
+        self._is_welcomed = False
+        self._is_full = False
+        self._waiting = 0
+        self._heard = 0.0
+        self._sent_at: tuple[bytes, float] | None = None
+        self._pings = 0
+        self._control = TokenBucket(CONTROL_RATE, CONTROL_BURST)
+        self._timer: IDelayedCall | None = None
+
+    @override
+    def onConnect(self, response: ConnectionResponse) -> None:
+        """
+        See whether the other side is a relay.
+        """
+        if response.protocol != SUBPROTOCOL:
+            self._fail("it serves WebSocket, but is not a relay of this kind")
+
+    @override
+    def onOpen(self) -> None:
+        """
+        Wait for the challenge.
+        """
+        if self.state != self.STATE_OPEN:
+            return
+        self.transport.registerProducer(self, True)
+        self._heard = self._reactor.seconds()
+        self._timer = self._reactor.callLater(WELCOME_TIMEOUT, self._no_welcome)
+
+    def _no_welcome(self) -> None:
+        """
+        Give up on a relay that does not let us in.
+        """
+        self._timer = None
+        self._fail("it did not welcome us in time")
+
+    @override
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """
+        Take a frame; end the connection if it is none.
+        """
+        if self._owner is None or self.state != self.STATE_OPEN:
+            return
+        self._heard = self._reactor.seconds()
+        try:
+            if not isBinary:
+                raise DecodeError("a frame in text")
+            if payload[:1] == b"\x11":
+                self._receive_datagrams(payload)
+            else:
+                self._receive_control(decode(payload))
+        except DecodeError as error:
+            self._fail(f"it broke the protocol: {error}")
+
+    def _receive_datagrams(self, payload: bytes) -> None:
+        """
+        Take a batch of datagrams.
+
+        @raise DecodeError: it is none, or comes before the welcome.
+        """
+        frame = decode(payload)
+        if not isinstance(frame, Deliver) or not self._is_welcomed:
+            raise DecodeError("datagrams before the welcome")
+        datagrams = split_batch(frame.segment_size, frame.batch)
+        self._tell().connection_received(frame.peer, datagrams)
+
+    def _receive_control(self, frame: Frame) -> None:
+        """
+        Take any other frame.
+
+        @raise DecodeError: it has no place here and now, or there are too many.
+        """
+        if not self._control.take(1, self._heard):
+            raise DecodeError("more frames than any relay has reason for")
+        match frame:
+            case Refused(code, text):
+                self._refused = code
+                self._fail(f"it refused us: {escape_peer_text(text, 200)}")
+            case Challenge() if not self._is_hello_sent:
+                self._answer(frame)
+            case Welcome() if self._is_hello_sent and not self._is_welcomed:
+                self._is_welcomed = True
+                self._ping()
+                self._tell().connection_welcomed(frame)
+            case Unknown():
+                self.ignored += 1
+            case _ if self._is_welcomed:
+                self._receive_news(frame)
+            case _:
+                raise DecodeError("a frame before the welcome")
+
+    def _receive_news(self, frame: Frame) -> None:
+        """
+        Take a frame that comes after the welcome only.
+
+        @raise DecodeError: there is no such.
+        """
+        match frame:
+            case Ping(token):
+                self._write(Pong(token).encode())
+            case Pong(token):
+                if self._sent_at is not None and self._sent_at[0] == token:
+                    self.rtt = max(0.0, self._heard - self._sent_at[1])
+                    self._sent_at = None
+            case Absent(node):
+                self._tell().connection_absent(node)
+            case Drain():
+                self._tell().connection_draining(frame)
+            case Notice(code, text):
+                shown = escape_peer_text(text, 200)
+                self._log.info("{url} says: {text}", url=self._url.text, text=shown)
+                if code in (NoticeCode.PARKED, NoticeCode.UNPARKED):
+                    self._tell().connection_parked(code == NoticeCode.PARKED, shown)
+            case _:
+                raise DecodeError("a frame that relays do not send")
+
+    def _tell(self) -> ConnectionOwner:
+        """
+        Find whom to tell; there is someone as long as frames are taken.
+        """
+        assert self._owner is not None
+        return self._owner
+
+    def _answer(self, challenge: Challenge) -> None:
+        """
+        Say who we are.
+        """
+        self._is_hello_sent = True
+        credentials, node = self._credentials(), self._key.node_id
+        signed = signed_bytes(self._url.authority, challenge.nonce, node, credentials.mesh_id)
+        hello = Hello(
+            node, self._url.authority, self._instance, credentials, self._key.sign(signed)
+        )
+        self._write(hello.encode())
+
+    def _ping(self) -> None:
+        """
+        Ask whether the relay is there, and see that it was.
+        """
+        now = self._reactor.seconds()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        if now - self._heard >= SILENCE:
+            self._fail("it has fallen silent", abort=True)
+            return
+        self._pings += 1
+        token = self._pings.to_bytes(8, "big")
+        self._sent_at = (token, now)
+        self._write(Ping(token).encode())
+        self._timer = self._reactor.callLater(PING_INTERVAL, self._ping)
+
+    def send(self, destination: NodeID, datagrams: Sequence[bytes]) -> None:
+        """
+        Send datagrams; they are dropped if too much waits already.
+        """
+        for message in encode_batches(FrameType.SEND, destination.raw, datagrams):
+            if self._is_full:
+                self._waiting += len(message)
+                if self._waiting > QUEUE - _TRANSPORT_BUFFER:
+                    self._waiting -= len(message)
+                    self.dropped += 1
+                    continue
+            self._write(message)
+
+    def _write(self, message: bytes) -> None:
+        """
+        Write a frame.
+        """
+        if self.state == self.STATE_OPEN:
+            self.sendMessage(message, isBinary=True)
+
+    def leave(self) -> None:
+        """
+        Say goodbye.
+        """
+        self._error = self._error or "we left"
+        if self.state == self.STATE_OPEN:
+            self.sendClose(1000)
+        elif self.transport is not None:
+            self.transport.abortConnection()
+
+    def _fail(self, text: str, *, abort: bool = False) -> None:
+        """
+        End the connection, because of something.
+        """
+        self._error = self._error or f"{self._url.authority}: {text}"
+        if self.state == self.STATE_OPEN and not abort:
+            self.sendClose(1000)
+        else:
+            self.transport.abortConnection()
+
+    def pauseProducing(self) -> None:
+        """
+        Note that the transport is full.
+        """
+        self._is_full = True
+
+    def resumeProducing(self) -> None:
+        """
+        Note that the transport is empty again.
+        """
+        self._is_full = False
+        self._waiting = 0
+
+    def stopProducing(self) -> None:
+        """
+        Note nothing: the transport tells of its end by C{connectionLost}.
+        """
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Tell the owner, with what we know of the reason.
+        """
+        super().connectionLost(reason)
+        for call in (self._timer, self.closeHandshakeTimeoutCall):
+            if call is not None:
+                _cancel(call)
+        self._timer = None
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.connection_ended(self._error or self._explain(reason), self._refused)
+
+    def _explain(self, reason: Failure) -> str:
+        """
+        Find out why a connection ended.
+        """
+        where = self._url.authority
+        status = str(getattr(self, "http_status_line", "")).split()
+        if len(status) > 1 and status[1] != "101":
+            return f"{where} is no relay, or not at {self._url.resource}: HTTP {status[1][:3]}"
+        if self.wasOpenHandshakeTimeout:
+            return f"{where} accepts connections but does not answer; is it a relay?"
+        if self.remoteCloseCode not in (None, 1000):
+            text = escape_peer_text(str(self.remoteCloseReason or ""), 100)
+            return f"{where} closed the connection: {self.remoteCloseCode} {text}".rstrip()
+        return describe_failure(self._url, reason)
+
+
+def _cancel(call: Any) -> None:
+    """
+    Cancel a call of ours or of Autobahn's, made or not.
+    """
+    if not hasattr(call, "active") or call.active():
+        call.cancel()
