@@ -19,6 +19,7 @@ from atmosphere.engine_driver import EngineDriver
 from atmosphere.errors import AtmosphereError, LinkError, StreamRefusedError
 from atmosphere.identity import NodeID
 from atmosphere.membership import Membership
+from atmosphere.network.path.paths import Paths
 from atmosphere.network.path.reports import (
     PathChanged,
     PathEvent,
@@ -33,18 +34,13 @@ from .core import CloseCode, LinkCore
 from .handshake import Proof, Welcome
 from .streams import LinkAddress, StreamTransport
 
-__all__ = ["Link", "LinkOwner"]
+__all__ = ["Link", "LinkOwner", "LinkPolicy"]
 
 
 class LinkOwner(Protocol):
     """
     What a link asks of the endpoint that holds it.
     """
-
-    def send(self, way: Way, datagrams: list[bytes]) -> None:
-        """
-        Send datagrams by a way.
-        """
 
     def link_proved(self, link: Link, proof: Proof) -> None:
         """
@@ -66,16 +62,6 @@ class LinkOwner(Protocol):
         The link needs no datagrams any more.
         """
 
-    def link_offered(self, link: Link, payload: bytes) -> None:
-        """
-        The peer told of its candidates.
-        """
-
-    def link_path_event(self, link: Link, event: PathEvent) -> None:
-        """
-        The link's paths changed.
-        """
-
     def link_idle(self, link: Link) -> None:
         """
         The link's last stream has ended.
@@ -84,6 +70,46 @@ class LinkOwner(Protocol):
     def route_changed(self, link: Link, connection_id: bytes, is_added: bool) -> None:
         """
         Datagrams with this connection ID are for the link, or no longer.
+        """
+
+
+class LinkPolicy(Protocol):
+    """
+    What the node decides about its links.
+    """
+
+    def check_membership(self, peer: NodeID, chain: bytes) -> Membership | None:
+        """
+        Say what a peer is in our mesh.
+
+        @param chain: what it showed; empty for a guest.
+        @return: C{None} for a guest that may be let in.
+        @raise AtmosphereError: it may not be linked to.
+        """
+
+    def own_chain(self) -> bytes:
+        """
+        Hand out our own membership chain; empty without a mesh.
+        """
+
+    def send(self, way: Way, datagrams: list[bytes]) -> None:
+        """
+        Send datagrams by a way.
+        """
+
+    def make_paths(self, peer: NodeID | None, is_dialler: bool, now: float) -> Paths:
+        """
+        Make the path layer of a new link.
+        """
+
+    def offer(self, paths: Paths, peer: NodeID) -> bytes:
+        """
+        Say what the peer's path layer should know of ours.
+        """
+
+    def offer_received(self, link: Link, payload: bytes) -> None:
+        """
+        Take what the peer's path layer says.
         """
 
     def accept_stream(self, link: Link, service: str) -> IProtocol:
@@ -96,6 +122,21 @@ class LinkOwner(Protocol):
     def datagram_received(self, link: Link, service: str, data: bytes) -> None:
         """
         Take a datagram for a service.
+        """
+
+    def link_connected(self, link: Link) -> None:
+        """
+        A link is connected.
+        """
+
+    def link_closed(self, link: Link, reason: str) -> None:
+        """
+        A link that was connected is closed.
+        """
+
+    def path_event(self, link: Link, event: PathEvent) -> None:
+        """
+        A link's paths changed.
         """
 
 
@@ -115,7 +156,12 @@ class Link:
     _log = Logger()
 
     def __init__(
-        self, reactor: IReactorTime, core: LinkCore, owner: LinkOwner, own_id: NodeID
+        self,
+        reactor: IReactorTime,
+        core: LinkCore,
+        owner: LinkOwner,
+        policy: LinkPolicy,
+        own_id: NodeID,
     ) -> None:
         self.core = core
         self.own_id = own_id
@@ -127,6 +173,7 @@ class Link:
         self.is_connected = False
         self._reactor = reactor
         self._owner = owner
+        self._policy = policy
         self._closed: str | None = None
         self._waiting: list[Deferred[LinkError]] = []
         self._transports: dict[int, StreamTransport] = {}
@@ -333,11 +380,11 @@ class Link:
         for data, way in datagrams:
             if way is not current and way != current:
                 if batch and current is not None:
-                    self._owner.send(current, batch)
+                    self._policy.send(current, batch)
                 batch, current = [], way
             batch.append(data)
         if batch and current is not None:
-            self._owner.send(current, batch)
+            self._policy.send(current, batch)
 
     def _deliver(self, event: events.Event) -> None:
         """
@@ -361,7 +408,7 @@ class Link:
             case events.StreamAborted():
                 self._stream(event.stream_id, "aborted", event.stops_us)
             case events.DatagramReceived():
-                self._owner.datagram_received(self, event.service, event.data)
+                self._policy.datagram_received(self, event.service, event.data)
             case _:
                 self._deliver_rare(event)
 
@@ -375,7 +422,7 @@ class Link:
             case events.Welcomed():
                 self._owner.link_welcomed(self, event.welcome)
             case events.OfferReceived():
-                self._owner.link_offered(self, event.payload)
+                self._policy.offer_received(self, event.payload)
             case events.PathReported():
                 self._path_event(event.event)
             case events.RouteChanged():
@@ -400,7 +447,7 @@ class Link:
         Find a protocol for a stream that the peer opened.
         """
         try:
-            protocol = self._owner.accept_stream(self, event.service)
+            protocol = self._policy.accept_stream(self, event.service)
         except StreamRefusedError as error:
             self.core.streams.refuse(event.stream_id, str(error))
             return
@@ -424,7 +471,7 @@ class Link:
         elif isinstance(event, PathRestored | PathChanged):
             self.is_silent = self.core.paths.is_silent
             self.core.quic.send_ping()
-        self._owner.link_path_event(self, event)
+        self._policy.path_event(self, event)
 
     def _link_closed(self, reason: str) -> None:
         """

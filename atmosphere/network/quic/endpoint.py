@@ -10,102 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from atmosphere.engine_driver import EngineClock
 from atmosphere.errors import AtmosphereError, DecodeError, LinkError
 from atmosphere.identity import NodeID, NodeKey
-from atmosphere.membership import Membership
-from atmosphere.network.path.paths import Paths
-from atmosphere.network.path.reports import PathEvent
 from atmosphere.network.path.ways import Way, way_text
 from atmosphere.network.stun.attributes import USERNAME
 from atmosphere.network.stun.message import Class, decode_message
 
 from .acceptance import Acceptance, Initial, Verdict, connection_id_of
 from .adapter import QUICConnection, encode_retry, encode_version_negotiation
-from .connection import Link
+from .connection import Link, LinkPolicy
 from .core import CloseCode, LinkCore
 from .credentials import make_credentials
 from .dial import Dial
 from .handshake import Proof, Welcome
 
-__all__ = ["LinkEndpoint", "LinkPolicy"]
+__all__ = ["LinkEndpoint"]
 
 
 #: Seconds for which a link that is no longer current is kept without a stream.
 GRACE = 5.0
-
-
-class LinkPolicy(Protocol):
-    """
-    What the node decides about its links.
-    """
-
-    def check_membership(self, peer: NodeID, chain: bytes) -> Membership | None:
-        """
-        Say what a peer is in our mesh.
-
-        @param chain: what it showed; empty for a guest.
-        @return: C{None} for a guest that may be let in.
-        @raise AtmosphereError: it may not be linked to.
-        """
-
-    def own_chain(self) -> bytes:
-        """
-        Hand out our own membership chain; empty without a mesh.
-        """
-
-    def send(self, way: Way, datagrams: list[bytes]) -> None:
-        """
-        Send datagrams by a way.
-        """
-
-    def make_paths(self, peer: NodeID | None, is_dialler: bool, now: float) -> Paths:
-        """
-        Make the path layer of a new link.
-        """
-
-    def offer(self, paths: Paths, peer: NodeID) -> bytes:
-        """
-        Say what the peer's path layer should know of ours.
-        """
-
-    def offer_received(self, link: Link, payload: bytes) -> None:
-        """
-        Take what the peer's path layer says.
-        """
-
-    def accept_stream(self, link: Link, service: str) -> IProtocol:
-        """
-        Serve a stream.
-
-        @raise StreamRefusedError: with the reason that the peer may read.
-        """
-
-    def datagram_received(self, link: Link, service: str, data: bytes) -> None:
-        """
-        Take a datagram for a service.
-        """
-
-    def link_connected(self, link: Link) -> None:
-        """
-        A link is connected.
-        """
-
-    def link_closed(self, link: Link, reason: str) -> None:
-        """
-        A link that was connected is closed.
-        """
-
-    def path_event(self, link: Link, event: PathEvent) -> None:
-        """
-        A link's paths changed.
-        """
 
 
 @dataclass
@@ -237,7 +166,7 @@ class LinkEndpoint:
         """
         Give a new engine its shell and its routes.
         """
-        link = Link(self._reactor, core, self, self.own_id)
+        link = Link(self._reactor, core, self, self._policy, self.own_id)
         self._links[link] = set()
         self._by_ufrag[core.paths.local_ufrag] = link
         for connection_id in core.quic.connection_ids:
@@ -345,12 +274,6 @@ class LinkEndpoint:
         link.datagram_received(data, way)
 
     # From the links.
-
-    def send(self, way: Way, datagrams: list[bytes]) -> None:
-        """
-        Send datagrams by a way.
-        """
-        self._policy.send(way, datagrams)
 
     def route_changed(self, link: Link, connection_id: bytes, is_added: bool) -> None:
         """
@@ -480,27 +403,3 @@ class LinkEndpoint:
         for connection_id in self._links.pop(link, set()):
             self._routes.pop(connection_id, None)
         self._by_ufrag.pop(link.core.paths.local_ufrag, None)
-
-    def link_offered(self, link: Link, payload: bytes) -> None:
-        """
-        The peer's path layer said something.
-        """
-        self._policy.offer_received(link, payload)
-
-    def link_path_event(self, link: Link, event: PathEvent) -> None:
-        """
-        A link's paths changed.
-        """
-        self._policy.path_event(link, event)
-
-    def accept_stream(self, link: Link, service: str) -> IProtocol:
-        """
-        Serve a stream.
-        """
-        return self._policy.accept_stream(link, service)
-
-    def datagram_received(self, link: Link, service: str, data: bytes) -> None:
-        """
-        Hand a datagram to the node.
-        """
-        self._policy.datagram_received(link, service, data)

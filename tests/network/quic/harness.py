@@ -9,6 +9,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
+from typing_extensions import override
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.errors import AtmosphereError, MembershipError, StreamRefusedError
@@ -41,18 +42,21 @@ class Recorder(Protocol):
         self.lost: BaseException | None = None
         self.is_made = False
 
+    @override
     def connectionMade(self) -> None:
         """
         Note it.
         """
         self.is_made = True
 
+    @override
     def dataReceived(self, data: bytes) -> None:
         """
         Keep the bytes.
         """
         self.data += data
 
+    @override
     def connectionLost(self, reason: object = None) -> None:
         """
         Keep the reason.
@@ -65,6 +69,7 @@ class Echo(Recorder):
     Sends back what comes.
     """
 
+    @override
     def dataReceived(self, data: bytes) -> None:
         """
         Send it back.

@@ -4,6 +4,7 @@ Tests for L{atmosphere.network.quic.acceptance}.
 
 from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
+from typing_extensions import override
 
 from atmosphere.identity import NodeKey
 from atmosphere.network.quic.acceptance import (
@@ -25,6 +26,7 @@ class AcceptanceTests(SynchronousTestCase):
     A calm node accepts, a busy one asks for a token, a full one is silent.
     """
 
+    @override
     def setUp(self) -> None:
         """
         Make a dialler's first flight, and a judge.

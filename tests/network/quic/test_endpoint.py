@@ -5,7 +5,10 @@ Tests for L{atmosphere.network.quic.endpoint} and the links that it makes.
 from __future__ import annotations
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IPushProducer
 from twisted.trial.unittest import SynchronousTestCase
+from typing_extensions import override
+from zope.interface import implementer
 
 from atmosphere.errors import LinkError, StreamRefusedError
 from atmosphere.network.path.ways import DirectWay, RelayedWay
@@ -19,6 +22,7 @@ class DialTests(SynchronousTestCase):
     Two nodes become linked, and only the right two.
     """
 
+    @override
     def setUp(self) -> None:
         """
         Make two nodes of one mesh.
@@ -60,6 +64,7 @@ class DialTests(SynchronousTestCase):
             Notes when the answer comes.
             """
 
+            @override
             def dataReceived(self, data: bytes) -> None:
                 """
                 Note the time.
@@ -239,6 +244,7 @@ class StreamTests(SynchronousTestCase):
     Streams behave as Twisted's transports do.
     """
 
+    @override
     def setUp(self) -> None:
         """
         Make a link.
@@ -321,12 +327,14 @@ class StreamTests(SynchronousTestCase):
             Never reads.
             """
 
+            @override
             def connectionMade(self) -> None:
                 """
                 Pause for ever.
                 """
                 self.transport.pauseProducing()  # type: ignore[union-attr]
 
+        @implementer(IPushProducer)
         class Pusher:
             """
             Pushes until it is paused.
@@ -425,8 +433,9 @@ class RelayedThenDirectTests(SynchronousTestCase):
         transport = link.open_stream("sink", Recorder())
         kinds = []
         sent = 0
-        for cut in (set(), {DirectWay}, set()):
-            world.cut = cut
+        no_way: set[type] = set()
+        for cut in (no_way, {DirectWay}, no_way):
+            world.cut = set(cut)
             for _ in range(200):
                 transport.write(bytes(1000))
                 sent += 1000

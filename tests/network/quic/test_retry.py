@@ -4,6 +4,7 @@ Tests for L{atmosphere.network.quic.retry}.
 
 from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
+from typing_extensions import override
 
 from atmosphere.network.quic.retry import LIFETIME, RetryTokens
 from atmosphere.testing.randomness import seeded_entropy
@@ -14,6 +15,7 @@ class RetryTokenTests(SynchronousTestCase):
     A token is good for one way, one connection ID, and ten seconds.
     """
 
+    @override
     def setUp(self) -> None:
         """
         Make the tokens of two processes.
