@@ -28,8 +28,11 @@ HEARTBEAT_SPAN = 2.0
 #: Seconds between two checks of a link to addresses that never answered.
 PACE = 0.05
 
-#: Of the process's budget of checks, what is kept for ways that work.
-RESERVE = 20.0
+#: The share of the process's budget of checks that is kept for ways that work.
+RESERVE = 0.2
+
+#: Tokens within which a budget counts as reached, as in L{atmosphere.rate}.
+GRAIN = 1e-4
 
 ANSWERS_PER_SECOND = 100.0
 
@@ -67,6 +70,7 @@ class Checker:
         self._ways = ways
         self._entropy = entropy
         self._budget = budget
+        self._least_level = 1 + RESERVE * (budget.burst - 1)
         self._answers = TokenBucket(ANSWERS_PER_SECOND, ANSWERS_PER_SECOND)
         self._next_slot = float("-inf")
         self._outbox: list[tuple[bytes, Way]] = []
@@ -147,13 +151,16 @@ class Checker:
         ready, self._outbox = self._outbox, []
         if not self.is_open:
             return ready
-        for known in sorted(self._ways, key=self._urgency):
-            if not known.wants_check(now) or not is_allowed(known.way, self.policy):
-                continue
+        due = [
+            known
+            for known in self._ways
+            if known.wants_check(now) and is_allowed(known.way, self.policy)
+        ]
+        for known in sorted(due, key=self._urgency):
             if known.is_stranger and now < self._next_slot:
                 continue
-            reserve = 0 if known.state is WayState.SUCCEEDED else RESERVE
-            if self._budget.level(now) >= 1 + reserve and self._budget.take(1, now):
+            least = 1 if known.state is WayState.SUCCEEDED else self._least_level
+            if self._budget.level(now) + GRAIN >= least and self._budget.take(1, now):
                 ready.append((self._check(known, now, is_hurried), known.way))
         return ready
 
@@ -199,4 +206,4 @@ class Checker:
         """
         Say when a check that is overdue may leave.
         """
-        return now + max(PACE, self._budget.delay(1 + RESERVE, now))
+        return now + max(PACE, self._budget.delay(self._least_level, now))

@@ -37,6 +37,7 @@ SUSPECT_AFTER = 3
 LOOK_PAUSE = 1.0
 LOOK_PAUSE_UNANSWERED = 15.0
 LONGEST_LOOK_PAUSE = 60.0
+POKED_PAUSE = 0.05
 POKED_LOOK_PAUSE = 5.0
 HURRIED_PAUSE = 0.5
 
@@ -329,7 +330,7 @@ class KnownWay:
             case WayState.IN_PROGRESS if not self._is_exhausted():
                 # What the peer named may be checked again at once, for its NAT
                 # is open now; a mere source waits its turn.
-                pause = SHORTEST_PAUSE if self.is_told else FIRST_PAUSES[self._tries - 1]
+                pause = POKED_PAUSE if self.is_told else FIRST_PAUSES[self._tries - 1]
             case WayState.FAILED:
                 if self.has_answered:
                     pause = SHORTEST_PAUSE

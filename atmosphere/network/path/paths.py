@@ -46,6 +46,7 @@ __all__ = ["Paths"]
 MAX_DECISIONS = 64
 
 QUIET_AFTER = 1.0
+QUIET_GRAIN = 0.1
 LONGEST_GAP = 10.0
 PATIENCE_AFTER_SLEEP = 3.0
 HURRY_FOR = 120.0
@@ -188,7 +189,9 @@ class Paths:
             self._activate(way)
             self._heard_by = way
         if way == self.active:
-            self._quiet_at = now + QUIET_AFTER
+            # Not for each datagram, or the owner's timer moves with each.
+            if self._quiet_at is None or self._quiet_at < now + QUIET_AFTER - QUIET_GRAIN:
+                self._quiet_at = now + QUIET_AFTER
         else:
             known.poke(now)
         if way != self._heard_by:
@@ -222,12 +225,6 @@ class Paths:
             return
         self.remote_offer = offer
         is_restart = self._checker.take_credentials(offer)
-        ours = () if self._offered is None else self._offered.candidates
-        is_near = share_public_address(ours, offer.candidates)
-        for way, refusal in self._ways.tell(
-            offer.candidates, now, is_near=is_near, keep=self.active
-        ):
-            self._decide(now, way, f"not tried: {refusal}")
         self._begin(now, is_restart=is_restart)
 
     def new_local_candidates(
@@ -252,8 +249,7 @@ class Paths:
             return None
         self._decide(now, None, "our own addresses changed")
         if self._checker.is_open:
-            for known in self._ways:
-                known.look_again(now)
+            self._begin(now, is_restart=True)
         return offer
 
     def set_policy(self, policy: PathPolicy, now: float) -> None:
@@ -410,9 +406,18 @@ class Paths:
     def _begin(self, now: float, *, is_restart: bool = False) -> None:
         """
         Check what was not yet checked, if we may by now.
+
+        @param is_restart: and what was, once more.
         """
-        if not self._is_welcomed or self.remote_offer is None:
+        theirs = self.remote_offer
+        if not self._is_welcomed or theirs is None:
             return
+        ours = () if self._offered is None else self._offered.candidates
+        is_near = share_public_address(ours, theirs.candidates)
+        for way, refusal in self._ways.tell(
+            theirs.candidates, now, is_near=is_near, keep=self.active
+        ):
+            self._decide(now, way, f"not tried: {refusal}")
         if not self._checker.is_open:
             self._checker.is_open = True
             self._last_proof = now
@@ -464,15 +469,9 @@ class Paths:
         """
         active = self._ways.get(self.active)
         if active is None or active.state is WayState.LOST:
-            once = [
-                known
-                for known in self._ways
-                if known.has_answered
-                and known.state is not WayState.LOST
-                and is_allowed(known.way, self._checker.policy, self._has_been_direct)
-            ]
-            if once:
-                last = max(once, key=lambda known: known.last_answered or 0.0)
+            last = self._ways.last_answered()
+            policy = self._checker.policy
+            if last is not None and is_allowed(last.way, policy, self._has_been_direct):
                 self._switch(last, "nothing better is left", now)
         if not self.is_silent and now >= self._last_proof + DISTRUST_AFTER:
             self.is_silent = True

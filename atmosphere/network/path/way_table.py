@@ -62,6 +62,13 @@ class WayTable:
         """
         return way in self._initial
 
+    def last_answered(self) -> KnownWay | None:
+        """
+        Find the way that answered last, of those that our side can send by.
+        """
+        once = [each for each in self if each.has_answered and each.state is not WayState.LOST]
+        return max(once, key=lambda each: each.last_answered or 0.0, default=None)
+
     def _count(self, *, is_direct: bool) -> int:
         """
         Count the ways of one class.
