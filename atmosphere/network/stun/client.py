@@ -118,7 +118,7 @@ class StunClient(DatagramProtocol):
             self._engine.cancel(transaction_id)
             self._waiting.pop(transaction_id, None)
             if self._driver is not None:
-                self._driver.pump_soon()
+                self._driver.pump()
 
         deferred: Deferred[Response] = Deferred(cancel)
         self._waiting[transaction_id] = deferred, server
