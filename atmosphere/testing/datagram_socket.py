@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.testing.test_contract -*-
+# -*- test-case-name: tests.testing.test_sockets -*-
 """
 A UDP socket that is not one: what Twisted's own UDP port asks of a socket.
 """

@@ -318,6 +318,7 @@ class Kernel:
             if listener is None or listener.backlog is None:
                 stream.reset()
             elif stream not in listener.backlog and not stream.is_orphan:
+                listener.half_open.discard(stream)
                 listener.backlog.append(stream)
                 self._ready(listener)
 
@@ -325,7 +326,11 @@ class Kernel:
         """
         Forget a connection that is over.
         """
-        self._streams.pop((stream.local, stream.remote), None)
+        if self._streams.get((stream.local, stream.remote)) is stream:
+            del self._streams[stream.local, stream.remote]
+        listener = self._listener(stream.local)
+        if listener is not None:
+            listener.half_open.discard(stream)
         if stream.is_orphan:
             self._holders.pop(stream, None)
 
@@ -352,7 +357,9 @@ class Kernel:
             listener = self._listener(packet.destination)
             if listener is not None:
                 if listener.has_room:
-                    self._new_stream(packet.destination, packet.source, State.SYN_RECEIVED).open()
+                    stream = self._new_stream(packet.destination, packet.source, State.SYN_RECEIVED)
+                    listener.half_open.add(stream)
+                    stream.open()
                 return
         if segment.flag is not Flag.RST:
             refusal = Segment(Flag.RST, segment.acknowledged, segment.sequence, 0)

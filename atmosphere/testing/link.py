@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.testing.test_network -*-
+# -*- test-case-name: tests.testing.test_link -*-
 """
 What happens to packets between two neighbours: delay, loss, and the rest.
 """

@@ -169,7 +169,9 @@ class Stream:
                 return
             self.end()
             self._finish_if_over()
-        elif self.state is not State.CLOSED:
+        elif self.state is State.CLOSED:
+            self._finished(self)
+        else:
             self.reset()
 
     def reset(self) -> None:

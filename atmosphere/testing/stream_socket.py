@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.testing.test_contract -*-
+# -*- test-case-name: tests.testing.test_sockets -*-
 """
 A TCP socket that is not one: what Twisted's own TCP transports ask of a socket.
 """
@@ -31,6 +31,7 @@ class StreamSocket:
     @ivar local: the C{(address, port)} that was bound.
     @ivar backlog: connections that wait to be accepted; C{None} on a socket
         that does not listen.
+    @ivar half_open: connections that will wait once the other end has answered.
     """
 
     def __init__(self, kernel: Kernel, family: int) -> None:
@@ -44,6 +45,7 @@ class StreamSocket:
         self._limit = 0
         self.local: tuple[str, int] | None = None
         self.backlog: deque[Stream] | None = None
+        self.half_open: set[Stream] = set()
 
     @property
     def is_readable(self) -> bool:
@@ -94,7 +96,9 @@ class StreamSocket:
         """
         Whether one more connection may wait to be accepted.
         """
-        return self.backlog is not None and len(self.backlog) < self._limit
+        if self.backlog is None:
+            return False
+        return len(self.backlog) + len(self.half_open) < self._limit
 
     def accept(self) -> tuple[StreamSocket, tuple[str, int]]:
         """
@@ -184,7 +188,7 @@ class StreamSocket:
         if self._is_closed:
             return len(data)
         if self._stream is None:
-            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         self._stream.raise_error()
         taken = self._stream.write(data)
         if taken < 0:
@@ -225,7 +229,7 @@ class StreamSocket:
             return
         self._is_closed = True
         self._kernel.release(self)
-        for stream in self.backlog or ():
+        for stream in [*(self.backlog or ()), *self.half_open]:
             stream.reset()
         if self._stream is not None:
             if self._is_resetting:

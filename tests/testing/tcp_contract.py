@@ -71,13 +71,13 @@ class HalfClosing(Received):
     Is told of the end of each direction.
     """
 
-    def readConnectionLost(self) -> None:  # noqa: N802
+    def readConnectionLost(self) -> None:
         """
         Note that nothing more will come.
         """
         self.events.append("read lost")
 
-    def writeConnectionLost(self) -> None:  # noqa: N802
+    def writeConnectionLost(self) -> None:
         """
         Note that nothing more will go.
         """

@@ -1,279 +1,18 @@
 """
-What lies between simulated hosts: lines, cuts, crashes, and the clock.
+What lies between simulated hosts: cuts, crashes, and the clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost, TimeoutError as ConnectTimeoutError
-from twisted.internet.protocol import ClientFactory, DatagramProtocol, Factory, Protocol
-from twisted.internet.task import Clock
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
-from typing_extensions import override
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 
-from atmosphere.testing import Host, SimulatedNetwork, TraceRecord
+from atmosphere.testing import Host
 
-ADDRESS = {"alice": "192.0.2.1", "bob": "192.0.2.2"}
-
-
-class Inbox(DatagramProtocol):
-    """
-    Keeps the datagrams that came, and when.
-    """
-
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        self.seconds = seconds
-        self.received: list[tuple[float, bytes]] = []
-
-    @override
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        """
-        Keep a datagram.
-        """
-        self.received.append((round(self.seconds(), 6), datagram))
-
-
-class Ends(Protocol):
-    """
-    Keeps what came over a connection, when, and how it ended.
-    """
-
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        self.seconds = seconds
-        self.data = b""
-        self.times: list[float] = []
-        self.lost: tuple[float, type[Any]] | None = None
-
-    @override
-    def dataReceived(self, data: bytes) -> None:
-        """
-        Keep bytes.
-        """
-        self.data += data
-        self.times.append(round(self.seconds(), 6))
-
-    @override
-    def connectionLost(self, reason: Failure = Failure(ConnectionLost())) -> None:  # noqa: B008
-        """
-        Keep the end.
-        """
-        self.lost = (round(self.seconds(), 6), type(reason.value))
-
-
-class Dialling(ClientFactory):
-    """
-    Connects once.
-    """
-
-    def __init__(self, made: Ends) -> None:
-        self.made = made
-        self.failed: tuple[float, type[Any]] | None = None
-
-    @override
-    def buildProtocol(self, addr: Any) -> Protocol:
-        """
-        Hand out the one protocol.
-        """
-        return self.made
-
-    @override
-    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
-        """
-        Keep why there is no connection.
-        """
-        self.failed = (self.made.seconds(), type(reason.value))
-
-
-class NetworkCase(SynchronousTestCase):
-    """
-    Two hosts, 10 ms from each other.
-    """
-
-    @override
-    def setUp(self) -> None:
-        """
-        Make the hosts.
-        """
-        self.build(1)
-
-    def build(self, seed: int) -> None:
-        """
-        Make the hosts from a seed.
-        """
-        self.clock = Clock()
-        self.network = SimulatedNetwork(self.clock, seed)
-        self.alice = self.network.host("alice", ADDRESS["alice"])
-        self.bob = self.network.host("bob", ADDRESS["bob"])
-        self.inbox = Inbox(self.clock.seconds)
-        self.bob.listenUDP(7777, self.inbox)
-        self.port: Any = self.alice.listenUDP(5000, DatagramProtocol())
-
-    def send(self, data: bytes = b"x") -> None:
-        """
-        Send a datagram from Alice to Bob.
-        """
-        self.port.write(data, (ADDRESS["bob"], 7777))
-
-    def connect(self, port: int = 80) -> tuple[Any, Any]:
-        """
-        Connect Alice to Bob, and let a second pass.
-        """
-        accepted: list[Ends] = []
-
-        class Server(Factory):
-            @override
-            def buildProtocol(self, addr: Any) -> Protocol:
-                accepted.append(Ends(dialling.made.seconds))
-                return accepted[-1]
-
-        dialling = Dialling(Ends(self.clock.seconds))
-        self.bob.listenTCP(port, Server())
-        self.alice.connectTCP(ADDRESS["bob"], port, dialling)
-        self.network.advance(1)
-        return dialling.made, accepted[0]
-
-
-class LineTests(NetworkCase):
-    """
-    The properties of lines.
-    """
-
-    def test_latency(self) -> None:
-        """
-        A datagram takes the latencies of both lines, and of one that was put between.
-        """
-        self.send()
-        self.network.advance(1)
-        self.network.set_link(self.alice, latency=0.1)
-        self.send()
-        self.network.advance(1)
-        self.network.set_link(self.alice, self.bob, latency=0.5)
-        self.send()
-        self.network.advance(1)
-        self.assertEqual([at for at, _ in self.inbox.received], [0.01, 1.105, 2.605])
-
-    def test_loss(self) -> None:
-        """
-        About so many datagrams are lost as the line says; TCP loses nothing.
-        """
-        self.network.set_link(self.alice, loss=0.3)
-        for _ in range(1000):
-            self.send()
-        self.network.advance(1)
-        self.assertTrue(650 < len(self.inbox.received) < 750)
-        one, two = self.connect()
-        one.transport.write(b"t" * 100_000)
-        self.network.advance(1)
-        self.assertEqual(len(two.data), 100_000)
-
-    def test_jitter_keeps_order(self) -> None:
-        """
-        With jitter, datagrams take differently long but stay in order.
-        """
-        self.network.set_link(self.alice, jitter=0.02)
-        for number in range(100):
-            self.send(b"%d" % number)
-            self.network.advance(0.001)
-        self.network.advance(1)
-        self.assertEqual([int(data) for _, data in self.inbox.received], list(range(100)))
-        self.assertTrue(len({at for at, _ in self.inbox.received}) > 10)
-
-    def test_reordering_and_duplication(self) -> None:
-        """
-        Datagrams may overtake each other, or come twice.
-        """
-        self.network.set_link(self.bob, reordering=0.1, duplication=0.1)
-        for number in range(200):
-            self.send(b"%d" % number)
-            self.network.advance(0.001)
-        self.network.advance(1)
-        numbers = [int(data) for _, data in self.inbox.received]
-        self.assertNotEqual(numbers, sorted(numbers))
-        self.assertEqual(set(numbers), set(range(200)))
-        self.assertTrue(205 < len(numbers) < 240)
-
-    def test_mtu(self) -> None:
-        """
-        A datagram that is too large for a line vanishes.
-        """
-        trace = self.network.record()
-        self.send(b"x" * 1472)
-        self.send(b"x" * 1473)
-        self.network.advance(1)
-        self.assertEqual([len(data) for _, data in self.inbox.received], [1472])
-        self.assertEqual([each.kind for each in trace], ["udp", "udp", "udp too large"])
-
-    def test_rate(self) -> None:
-        """
-        A slow line takes its time, and loses what its queue does not hold.
-        """
-        self.network.set_link(self.alice, rate=100_000, queue=0.1)
-        for _ in range(100):
-            self.send(b"x" * 972)
-        self.network.advance(2)
-        arrived = [at for at, _ in self.inbox.received]
-        self.assertEqual(arrived[:3], [0.02, 0.03, 0.04])
-        self.assertEqual(len(arrived), 11)
-        one, two = self.connect()
-        one.transport.write(b"t" * 200_000)
-        self.network.advance(1.5)
-        self.assertTrue(100_000 < len(two.data) < 160_000)
-        self.network.advance(2)
-        self.assertEqual(len(two.data), 200_000)
-
-
-class DeterminismTests(NetworkCase):
-    """
-    The same seed, the same run.
-    """
-
-    def run_once(self, seed: int, with_third: bool = False) -> list[TraceRecord]:
-        """
-        Run something with much chance in it.
-        """
-        self.build(seed)
-        trace = self.network.record()
-        for host in (self.alice, self.bob):
-            self.network.set_link(host, jitter=0.01, loss=0.1, reordering=0.1, duplication=0.1)
-        if with_third:
-            other: Any = self.network.host("carol", "192.0.2.3").listenUDP(1, DatagramProtocol())
-            other.write(b"noise", (ADDRESS["bob"], 7777))
-            self.network.advance(0.1)
-        one, _ = self.connect()
-        for number in range(300):
-            self.send(b"x" * number)
-            one.transport.write(b"y" * number)
-            self.network.advance(0.003)
-        self.network.advance(1)
-        return trace
-
-    def test_same_seed(self) -> None:
-        """
-        The same seed gives the same times, sizes and events; another gives others.
-        """
-        first = self.run_once(1)
-        received = self.inbox.received
-        self.assertEqual(self.run_once(1), first)
-        self.assertEqual(self.inbox.received, received)
-        self.assertNotEqual(self.run_once(2), first)
-
-    def test_third_host(self) -> None:
-        """
-        A third host's traffic does not change which datagrams of the others are lost.
-        """
-
-        def lost(trace: list[TraceRecord]) -> list[int]:
-            return [
-                each.size
-                for each in trace
-                if each.kind == "udp lost" and each.source[0] == ADDRESS["alice"]
-            ]
-
-        self.assertEqual(lost(self.run_once(1)), lost(self.run_once(1, with_third=True)))
+from .network_case import ADDRESS, Dialling, Ends, Inbox, NetworkCase
 
 
 class CutTests(NetworkCase):
@@ -497,6 +236,19 @@ class ClockTests(NetworkCase):
         self.network.advance(0.1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertIsNot(two.lost, None)
+        for host in (self.alice, self.bob):
+            self.assertEqual((host.kernel._streams, host.kernel._holders), ({}, {}))
+
+    def test_nothing_left_after_reset(self) -> None:
+        """
+        A connection that was reset leaves nothing behind either.
+        """
+        one, two = self.connect()
+        one.transport.abortConnection()
+        self.network.advance(1)
+        self.assertIsNot(two.lost, None)
+        for host in (self.alice, self.bob):
+            self.assertEqual((host.kernel._streams, host.kernel._holders), ({}, {}))
 
     def test_coarse_clock(self) -> None:
         """
