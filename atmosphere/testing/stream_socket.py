@@ -234,8 +234,7 @@ class StreamSocket:
         if self._stream is not None:
             if self._is_resetting:
                 self._stream.reset()
-            else:
-                self._stream.let_go()
+            self._stream.let_go()
 
     def vanish(self, *, silently: bool) -> None:
         """

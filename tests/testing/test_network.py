@@ -4,6 +4,7 @@ What lies between simulated hosts: cuts, crashes, and the clock.
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -78,6 +79,27 @@ class CutTests(NetworkCase):
         one.transport.write(b" and well")
         self.network.advance(0.01)
         self.assertEqual(two.data, b"patient and well")
+
+    def test_tcp_survives(self) -> None:
+        """
+        Whatever is cut and healed, bytes arrive whole, in order, and to the end.
+        """
+        for seed in range(20):
+            self.build(seed)
+            random = Random(seed)
+            one, two = self.connect()
+            data = [random.randbytes(600_000) for _ in range(2)]
+            one.transport.write(data[0])
+            two.transport.write(data[1])
+            for _ in range(10):
+                self.network.cut(self.alice, self.bob, is_one_way=random.random() < 0.5)
+                self.network.advance(random.random())
+                self.network.heal()
+                self.network.advance(random.random() / 50)
+            one.transport.loseWriteConnection()
+            self.network.advance(300)
+            self.assertEqual((two.data == data[0], one.data == data[1]), (True, True))
+            self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_tcp_gives_up(self) -> None:
         """

@@ -1,0 +1,43 @@
+"""
+The page for those who test their own applications.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from unittest import TestResult
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from atmosphere import testing
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "TESTING_YOUR_APP.md"
+
+
+class PageTests(SynchronousTestCase):
+    """
+    What the page says is so.
+    """
+
+    def test_example(self) -> None:
+        """
+        The example passes.
+        """
+        found = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+        assert found is not None
+        names: dict[str, Any] = {"__name__": "example"}
+        exec(compile(found[1], str(PAGE), "exec"), names)
+        result = TestResult()
+        names["EchoTests"]("test_echo").run(result)
+        self.assertEqual((result.errors, result.failures, result.testsRun), ([], [], 1))
+
+    def test_names(self) -> None:
+        """
+        Every method of a network or a host that the page names is there.
+        """
+        text = PAGE.read_text()
+        for variable, kind in (("network", testing.SimulatedNetwork), ("host", testing.Host)):
+            for name in re.findall(rf"\b{variable}\.(\w+)\(", text):
+                self.assertTrue(hasattr(kind, name), f"{variable}.{name}")
