@@ -52,7 +52,14 @@ def make_node(settings: Settings, config: NodeConfig) -> NodeStore:
 
 @command("init", examples=EXAMPLES, short_help="Make a node on this machine.")
 @click.argument("name", required=False, metavar="[NAME]")
-@option("--name", "-n", "named", metavar="NAME", help="The node's name.  [default: the host's]")
+@option(
+    "--name",
+    "-n",
+    "named",
+    metavar="NAME",
+    envvar=["ATMOSPHERE_NAME", "ATMOSPHERE_NODE_NAME"],
+    help="The node's name.  [default: the host's]",
+)
 @option(
     "--relay",
     "relays",

@@ -19,11 +19,11 @@ from atmosphere.text import escape_peer_text
 __all__ = ["describe_path", "milliseconds", "note", "print_json", "print_table", "shown"]
 
 
-def print_json(answer: Mapping[str, Any]) -> None:
+def print_json(answer: Mapping[str, Any], *, flush: bool = False) -> None:
     """
     Print an answer as one JSON object whose first key is C{version}.
     """
-    print(json.dumps({"version": 1, **answer}, indent=2, allow_nan=False))
+    print(json.dumps({"version": 1, **answer}, indent=2, allow_nan=False), flush=flush)
 
 
 def note(text: str) -> None:

@@ -1,17 +1,156 @@
-# -*- test-case-name: tests.cli.test_app -*-
+# -*- test-case-name: tests.cli.test_relay -*-
 """
-C{atmosphere relay}: see it work, on this machine alone.
+C{atmosphere relay}: run a relay in the foreground.
 """
 
 from __future__ import annotations
 
-from .options import command
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
-__all__ = ["relay"]
+from .options import Settings, command, option, pass_settings
+
+if TYPE_CHECKING:
+    from atmosphere.network.relay.service import RelayService
+
+__all__ = ["describe", "relay", "relay_options"]
+
+EXAMPLES = """
+atmosphere relay --port 8080
+atmosphere relay --port 443 --cert fullchain.pem --key privkey.pem --name relay.example.org
+atmosphere relay --host 127.0.0.1 --port 8080 --stun-port 0 --open
+"""
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
-@command("relay", examples="atmosphere relay", short_help="See it work, on this machine alone.")
-def relay() -> None:
+def relay_options(function: FunctionT) -> FunctionT:
     """
-    Start a relay and two nodes on loopback and join them.
+    Give a command the options of a relay.
     """
+    decorators = [
+        option("--host", metavar="ADDRESS", help="The address to listen on.  [default: 0.0.0.0]"),
+        option("--port", type=int, metavar="PORT", help="The TCP port.  [default: 8080]"),
+        option(
+            "--stun-port",
+            type=int,
+            metavar="PORT",
+            help="The UDP port for STUN; 0 is off.  [default: 3478]",
+        ),
+        option(
+            "--mesh",
+            "meshes",
+            multiple=True,
+            metavar="ID",
+            help="Serve the members of this mesh; repeatable.",
+        ),
+        option("--open", "is_open", is_flag=True, help="Serve anyone, at a limited rate."),
+        option("--cert", metavar="FILE", help="A certificate and its chain, for wss://."),
+        option("--key", metavar="FILE", help="The certificate's private key."),
+        option(
+            "--name",
+            "names",
+            multiple=True,
+            metavar="HOST[:PORT]",
+            envvar="ATMOSPHERE_RELAY_NAME",
+            help="A name by which nodes dial this relay; repeatable.",
+        ),
+        option(
+            "--trusted-proxy",
+            "trusted_proxies",
+            multiple=True,
+            metavar="ADDRESS",
+            help="A proxy, or network of proxies, whose X-Forwarded-For is believed; repeatable.",
+        ),
+        option(
+            "--rate",
+            type=float,
+            metavar="BYTES",
+            help="Bytes a second for each client, members too.  [default: no limit for members]",
+        ),
+        option(
+            "--limit",
+            "limits",
+            multiple=True,
+            metavar="NAME=NUMBER",
+            help="Another limit, such as connections=1000; repeatable. A wrong name lists them.",
+        ),
+    ]
+    for each in reversed(decorators):
+        function = each(function)
+    return function
+
+
+def facts(service: RelayService) -> dict[str, Any]:
+    """
+    Say what a relay has bound.
+    """
+    return {
+        "host": service.config.host,
+        "port": service.port,
+        "stun_port": service.stun_port or None,
+        "url": url_of(service),
+        "warnings": service.warnings(),
+    }
+
+
+def url_of(service: RelayService) -> str:
+    """
+    Guess the URL by which nodes will call the relay.
+    """
+    scheme, usual = ("wss", 443) if service.is_secure else ("ws", 80)
+    config = service.config
+    host = next(iter(config.names), "")
+    if not host:
+        host = "HOST" if config.host in ("", "0.0.0.0", "::") else config.host
+        host = f"[{host}]" if ":" in host else host
+    has_port = host.rpartition("]")[2].count(":") == 1
+    port = "" if has_port or service.port == usual else f":{service.port}"
+    return f"{scheme}://{host}{port}"
+
+
+def describe(service: RelayService) -> str:
+    """
+    Say in one line what to open and how nodes use the relay.
+    """
+    return f"relay: {service.ports_to_open()}; nodes use it with --relay {url_of(service)}"
+
+
+@command("relay", examples=EXAMPLES, short_help="Run a relay.")
+@relay_options
+@pass_settings
+def relay(settings: Settings, /, **options: Any) -> int:
+    """
+    Run a relay in the foreground, until Ctrl-C or SIGTERM.
+
+    A relay sees who talks to whom and how much, and never what. Without
+    --mesh or --open it serves anyone at a limited rate, and warns. `twistd
+    atmosphere --relay` does the same as a daemon.
+    """
+    from atmosphere.node.relay_options import relay_config
+
+    config = relay_config(**options)
+
+    from twisted.internet.defer import Deferred
+
+    from atmosphere.network.relay.service import RelayService
+
+    from .output import print_json
+    from .run import run, run_service
+    from .sources import entropy, wall
+
+    async def work(reactor: Any) -> int | None:
+        service = RelayService(reactor, config, entropy=entropy, wall=wall)
+
+        def bound() -> None:
+            if settings.is_json:
+                print_json(facts(service), flush=True)
+            else:
+                print(describe(service), flush=True)
+
+        async def stay() -> None:
+            await Deferred()
+
+        return await run_service(service, stay, bound)
+
+    return run(work, settings)

@@ -179,16 +179,21 @@ def run(work: Work, settings: Settings, *, quieter: int = 0) -> int:
 
 
 async def run_service(
-    service: Service, work: Callable[[], Coroutine[Deferred[Any], Any, int | None]]
+    service: Service,
+    work: Callable[[], Coroutine[Deferred[Any], Any, int | None]],
+    bound: Callable[[], None] | None = None,
 ) -> int | None:
     """
     Start a service, do something while it runs, and stop it, come what may.
 
     @param work: a coroutine function.
+    @param bound: called when the ports are bound, before anything else is said.
     @return: what the work returns.
     """
     try:
         service.privilegedStartService()
+        if bound is not None:
+            bound()
         service.startService()
         return await work()
     finally:

@@ -43,7 +43,22 @@ def node_options(function: FunctionT) -> FunctionT:
         option(
             "--stun", multiple=True, metavar="HOST:PORT", help="A STUN server to ask; repeatable."
         ),
-        option("--udp-port", type=int, metavar="PORT", help="The UDP port to listen on."),
+        option(
+            "--udp-port",
+            "--port",
+            "-p",
+            type=int,
+            metavar="PORT",
+            help="The UDP port to listen on.",
+        ),
+        option(
+            "--interface",
+            "--host",
+            "interfaces",
+            multiple=True,
+            metavar="ADDRESS",
+            help="An address to listen on; repeatable.  [default: 0.0.0.0 and ::]",
+        ),
         option(
             "--advertise",
             multiple=True,
@@ -104,7 +119,7 @@ def first_lines(status: dict[str, Any]) -> list[str]:
     return lines
 
 
-@command("serve", examples=EXAMPLES, has_json=False, short_help="Run this machine's node.")
+@command("serve", examples=EXAMPLES, short_help="Run this machine's node.")
 @node_options
 @pass_settings
 def serve(settings: Settings, /, **options: Any) -> int:
@@ -123,6 +138,7 @@ def serve(settings: Settings, /, **options: Any) -> int:
 
         from atmosphere.node.service import NodeService
 
+        from .output import print_json
         from .run import run, run_service
         from .sources import entropy, random, wall
 
@@ -138,8 +154,11 @@ def serve(settings: Settings, /, **options: Any) -> int:
 
             async def stay() -> None:
                 await node.when_started()
-                for line in first_lines(node.status()):
-                    print(line, flush=True)
+                status = node.status()
+                if settings.is_json:
+                    print_json(status, flush=True)
+                else:
+                    print("\n".join(first_lines(status)), flush=True)
                 await Deferred()
 
             return await run_service(node, stay)

@@ -146,6 +146,19 @@ def parse_host_port(text: str, default_port: int = DEFAULT_STUN_PORT) -> HostPor
     return HostPort(host, check_port(int(port_text)) if colon else default_port)
 
 
+def check_interface(text: str) -> str:
+    """
+    Check an address to listen on.
+
+    @return: its canonical text.
+    @raise ConfigurationError: it is not an IP address.
+    """
+    try:
+        return TransportAddress(text, 0).host
+    except DecodeError as error:
+        raise ConfigurationError(f"an address to listen on: {error}") from None
+
+
 def parse_address(text: str) -> TransportAddress:
     """
     Read C{192.0.2.1:7777} or C{[2001:db8::1]:7777}.
@@ -206,6 +219,7 @@ def with_options(
     relay_ca: str | None = None,
     stun: Sequence[str] = (),
     udp_port: int | None = None,
+    interfaces: Sequence[str] = (),
     advertise: Sequence[str] = (),
     no_public_stun: bool = False,
     allow_loopback: bool = False,
@@ -227,6 +241,7 @@ def with_options(
         relay_ca=config.relay_ca if relay_ca is None else relay_ca,
         stun_servers=_unique([*config.stun_servers, *map(parse_host_port, stun)]),
         udp_port=config.udp_port if udp_port is None else check_port(udp_port),
+        interfaces=_unique(map(check_interface, interfaces)) or config.interfaces,
         advertise=_unique([*config.advertise, *map(parse_address, advertise)]),
         public_stun=config.public_stun and not no_public_stun,
         allow_loopback=config.allow_loopback or allow_loopback,
@@ -245,8 +260,8 @@ def with_environment(config: NodeConfig, environ: Mapping[str, str]) -> NodeConf
     """
     Lay the C{ATMOSPHERE_…} variables over a configuration.
 
-    C{_RELAY} (or C{_RELAY_URL}), C{_STUN} and C{_ADVERTISE} are lists with
-    blanks between; C{_RELAY_CA}, C{_UDP_PORT}, C{_NO_PUBLIC_STUN},
+    C{_RELAY} (or C{_RELAY_URL}), C{_STUN}, C{_INTERFACE} and C{_ADVERTISE}
+    are lists with blanks between; C{_RELAY_CA}, C{_UDP_PORT}, C{_NO_PUBLIC_STUN},
     C{_ALLOW_LOOPBACK} and C{_PATHS} are what the options of those names are.
 
     @raise ConfigurationError: a variable does not fit.
@@ -261,6 +276,7 @@ def with_environment(config: NodeConfig, environ: Mapping[str, str]) -> NodeConf
         relay_ca=environ.get("ATMOSPHERE_RELAY_CA") or None,
         stun=environ.get("ATMOSPHERE_STUN", "").split(),
         udp_port=None if port is None else int(port),
+        interfaces=environ.get("ATMOSPHERE_INTERFACE", "").split(),
         advertise=environ.get("ATMOSPHERE_ADVERTISE", "").split(),
         no_public_stun=is_set(environ.get("ATMOSPHERE_NO_PUBLIC_STUN")),
         allow_loopback=is_set(environ.get("ATMOSPHERE_ALLOW_LOOPBACK")),
@@ -381,12 +397,6 @@ def decode_config(text: str) -> NodeConfig:
     name = table.take("name", str, "a string")
     if name is None:
         raise ConfigurationError("the setting name is missing")
-    interfaces = table.take_texts("interfaces")
-    for interface in interfaces:
-        try:
-            TransportAddress(interface, 0)
-        except DecodeError as error:
-            raise ConfigurationError(f"interfaces: {error}") from None
     public = table.take("public-stun", bool, "true or false")
     loopback = table.take("allow-loopback", bool, "true or false")
     config = with_options(
@@ -395,10 +405,11 @@ def decode_config(text: str) -> NodeConfig:
         relay_ca=table.take("relay-ca", str, "a string"),
         stun=table.take_texts("stun"),
         udp_port=table.take("udp-port", int, "a number"),
+        interfaces=table.take_texts("interfaces"),
         advertise=table.take_texts("advertise"),
         no_public_stun=public is False,
         allow_loopback=loopback is True,
         path_policy=table.take("paths", str, "a string"),
     )
     table.finish()
-    return dataclasses.replace(config, interfaces=tuple(interfaces)) if interfaces else config
+    return config

@@ -72,7 +72,7 @@ class FileTests(SynchronousTestCase):
             'name = "x"\nrelays = ["https://relay"]': "write wss://",
             'name = "x"\nudp-port = true': "udp-port must be",
             'name = "x"\nudp-port = 70000': "not a port",
-            'name = "x"\ninterfaces = ["eth0"]': "interfaces:",
+            'name = "x"\ninterfaces = ["eth0"]': "to listen on",
             'name = "x"\npaths = "best"': "not one of auto, relayed, direct",
             'name = "x"\nadvertise = ["192.0.2.1"]': "advertise",
             'name = "x"\npublic-stun = "no"': "public-stun must be",
