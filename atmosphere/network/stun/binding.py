@@ -101,7 +101,7 @@ class BindingResponder:
         """
         Give the answer to a datagram.
 
-        @return: L{None} when there is none to be given.
+        @return: C{None} when there is none to be given.
         """
         outcome, answer = self._respond(data, source, now)
         self.counters[outcome] += 1

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from typing_extensions import override
 
@@ -130,6 +131,8 @@ def mapped_refusal(asked: TransportAddress, mapped: TransportAddress) -> str | N
             is_good = server_kind is AddressKind.LOOPBACK
         case AddressKind.LINK_LOCAL | AddressKind.NEVER:
             is_good = False
+        case never:
+            assert_never(never)
     return None if is_good else f"says {mapped}, a {kind.value} address"
 
 

@@ -169,7 +169,7 @@ class _Search:
         """
         Remember something that is under way, until it has ended.
 
-        @param family: L{None} while the server's name is being resolved.
+        @param family: C{None} while the server's name is being resolved.
         """
         self._under_way[deferred] = server, family
         deferred.addCallback(done)

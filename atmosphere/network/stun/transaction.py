@@ -184,7 +184,7 @@ class Transactions:
         """
         Say how a response ends its transaction.
 
-        @return: L{None} if it does not.
+        @return: C{None} if it does not.
         """
         if not message.is_response or message.method != transaction.method:
             return None

@@ -173,6 +173,22 @@ class SocketTests(TestCase):
         numbers = {cast(IPv4Address, each.getHost()).port for each in (first, second)}
         self.assertEqual(len(numbers), 1)
 
+    def test_taken_ipv6(self) -> None:
+        """
+        When the number is taken in IPv6 alone, IPv6 gets another.
+        """
+        try:
+            taken = self.keep(listen_udp(reactor, 0, "::", Idle(), True))
+        except ListenError:
+            self.skipTest("no IPv6")
+        number = cast(IPv4Address, taken.getHost()).port
+        first, second = listen_udp_dual(reactor, number, Idle(), Idle(), False)
+        self.keep(first)
+        assert second is not None
+        self.keep(second)
+        self.assertEqual(cast(IPv4Address, first.getHost()).port, number)
+        self.assertNotEqual(cast(IPv4Address, second.getHost()).port, number)
+
     def test_taken(self) -> None:
         """
         A port that somebody has is not taken away.
