@@ -143,11 +143,13 @@ class Roster:
 
     @ivar mesh_id: the mesh.
     @ivar revocations: the newest list.
+    @ivar version: another number after each change of a chain or record.
     """
 
     def __init__(self, mesh_id: str, *, limit: int = MAXIMUM_MEMBERS) -> None:
         self.mesh_id = mesh_id
         self.revocations: RevocationList | None = None
+        self.version = 0
         self._limit = limit
         self._members: dict[NodeID, Member] = {}
 
@@ -222,7 +224,7 @@ class Roster:
         if known is not None and known.node != membership.node:
             raise DecodeError("roster: another node's record")
         member = Member(membership, chain, known, seen)
-        self._members[member.node] = member
+        self._keep(member)
         return member
 
     def restore_revocations(self, encoded: bytes) -> None:
@@ -271,7 +273,7 @@ class Roster:
             member = Member(membership, chain)
         else:
             member = replace(held, membership=membership, chain=chain)
-        self._members[node] = member
+        self._keep(member)
         return [Joined(member) if held is None else Updated(member)]
 
     def wants_record(self, record: bytes) -> NodeRecord | None:
@@ -312,7 +314,7 @@ class Roster:
         if held.record is not None and found.sequence == held.record.sequence:
             return [Cloned(found.node, held.record, found)]
         member = replace(held, record=found)
-        self._members[found.node] = member
+        self._keep(member)
         return [Updated(member)]
 
     def merge_revocations(self, encoded: bytes, wall: float) -> list[Change]:
@@ -367,9 +369,17 @@ class Roster:
         held = self._members.get(node)
         return [] if held is None else [self._remove(held, reason)]
 
+    def _keep(self, member: Member) -> None:
+        """
+        Put a member in its place.
+        """
+        self._members[member.node] = member
+        self.version += 1
+
     def _remove(self, member: Member, reason: str) -> Left:
         """
         Strike a member off.
         """
         del self._members[member.node]
+        self.version += 1
         return Left(member.node, member.name, reason)
