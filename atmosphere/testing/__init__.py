@@ -2,7 +2,7 @@
 Simulated networks and clocks, for our tests and for those who embed atmosphere.
 
 A L{SimulatedNetwork} has hosts, each of them a Twisted reactor, on one
-L{twisted.internet.task.Clock} and from one seed: the programs that run in it
+C{twisted.internet.task.Clock} and from one seed: the programs that run in it
 are the real ones, and the same seed gives the same run.
 """
 

@@ -2,7 +2,7 @@
 """
 All that is due in a simulation, behind a single delayed call of its clock.
 
-L{twisted.internet.task.Clock} sorts its calls whenever one is added, which is
+C{twisted.internet.task.Clock} sorts its calls whenever one is added, which is
 dear once there are thousands. The agenda keeps a heap, and asks the clock only
 for the time of its first entry. What is due at one time is done in the order
 in which it was put down, so that a run can be repeated.

@@ -28,7 +28,7 @@ class DatagramSocket:
     """
     One UDP socket of a simulated host.
 
-    The methods are those of L{socket.socket} that L{twisted.internet.udp.Port}
+    The methods are those of C{socket.socket} that C{twisted.internet.udp.Port}
     calls; they raise what a real socket raises.
     """
 

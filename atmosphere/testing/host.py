@@ -3,8 +3,8 @@
 """
 A simulated host: a Twisted reactor whose sockets are not real.
 
-The ports and transports are Twisted's own, L{twisted.internet.tcp} and
-L{twisted.internet.udp}, on top of simulated sockets: what holds for a real
+The ports and transports are Twisted's own, C{twisted.internet.tcp} and
+C{twisted.internet.udp}, on top of simulated sockets: what holds for a real
 reactor about buffers, producers, half-closing and TLS holds here too.
 """
 

@@ -166,7 +166,7 @@ class SimulatedNetwork:
         What is on its way is lost as well. NATs between the two make no
         difference.
 
-        @param second: L{None} for all others.
+        @param second: C{None} for all others.
         @param udp: whether UDP is cut.
         @param tcp: whether TCP is cut.
         @param is_one_way: only from C{first} to C{second}.
@@ -182,8 +182,8 @@ class SimulatedNetwork:
         """
         Undo L{cut}.
 
-        @param first: L{None} undoes all cuts.
-        @param second: L{None} undoes what C{first} was cut off from all others.
+        @param first: C{None} undoes all cuts.
+        @param second: C{None} undoes what C{first} was cut off from all others.
         """
         if first is None:
             self._cuts.clear()

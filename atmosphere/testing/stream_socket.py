@@ -25,7 +25,7 @@ class StreamSocket:
     """
     One TCP socket of a simulated host: a connection, or a listening port.
 
-    The methods are those of L{socket.socket} that L{twisted.internet.tcp}
+    The methods are those of C{socket.socket} that C{twisted.internet.tcp}
     calls; they raise what a real socket raises.
 
     @ivar local: the C{(address, port)} that was bound.
