@@ -22,10 +22,10 @@ from typing_extensions import override
 from atmosphere.errors import RelayError
 from atmosphere.identity import NodeID, NodeKey
 
-from .connection import BatchedTimer
 from .dial import ClientConnection
 from .endpoint import connection_endpoint, describe_failure, parse_relay_url
 from .frames import MAX_MESSAGE, SUBPROTOCOL, Drain, HelloCredentials, RefusedCode, Welcome
+from .streams import BatchedTimer
 
 __all__ = ["RelayClient"]
 
@@ -110,6 +110,7 @@ class RelayClient(Service):
         self._reactor = reactor
         self._key = key
         self._wall = wall
+        self._entropy = entropy
         self._random = random
         self._hello = hello
         self._on_datagrams = on_datagrams
@@ -193,7 +194,13 @@ class RelayClient(Service):
         """
         self._retry = None
         connection = ClientConnection(
-            self._reactor, self._parsed, self._key, self._instance, self._hello, self
+            self._reactor,
+            self._parsed,
+            self._key,
+            self._instance,
+            self._entropy,
+            self._hello,
+            self,
         )
         factory = _Factory(
             connection,

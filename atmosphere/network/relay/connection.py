@@ -8,12 +8,11 @@ means is decided by the rules behind L{RelayServer<.server.RelayServer>}.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,92 +21,32 @@ from zope.interface import implementer
 
 from atmosphere.addresses import TransportAddress
 
-from .frames import SUBPROTOCOL
-from .framing import message_header
+from .frames import MAX_HELLO, MAX_MESSAGE, SUBPROTOCOL
+from .framing import FrameCutter, message_header
 from .gate import Pass
 from .line import Line
 from .session import Leg, Message, redacted
+from .streams import MessageStream
 
 if TYPE_CHECKING:
     from .server import RelayServer
 
 __all__ = [
-    "BatchedTimer",
     "NodeConnection",
     "PairConnection",
-    "QuietLog",
     "RelayConnection",
 ]
 
 _WRITE_SIZE = 64 * 1024
 
 
-class QuietLog:
-    """
-    Takes Autobahn's log, which quotes strangers at length, to the level of debugging.
-    """
-
-    _log = Logger()
-
-    def debug(self, *args: object, **kwargs: object) -> None:
-        """
-        Say nothing.
-        """
-
-    trace = info = debug
-
-    def warn(self, template: str = "", **kwargs: object) -> None:
-        """
-        Say it to those who debug, without what strangers put into it.
-        """
-        self._log.debug("websocket: {template}", template=template)
-
-    error = warn
-
-
-class _Call:
-    """
-    A delayed call that may be cancelled at any time.
-    """
-
-    __slots__ = ("_call",)
-
-    def __init__(self, call: IDelayedCall) -> None:
-        self._call = call
-
-    def cancel(self) -> None:
-        """
-        Forget the call, if it has not been made.
-        """
-        if self._call.active():
-            self._call.cancel()
-
-
-class BatchedTimer:
-    """
-    Puts Autobahn's timers on a reactor of our choice: it knows the global one only.
-    """
-
-    def __init__(self, reactor: IReactorTime) -> None:
-        self._reactor = reactor
-
-    def call_later(self, delay: float, function: Callable[..., object], *args: object) -> _Call:
-        """
-        Call a function later.
-        """
-        return _Call(self._reactor.callLater(delay, function, *args))
-
-
 @implementer(IPushProducer)
-class RelayConnection(WebSocketServerProtocol):
+class RelayConnection(MessageStream, WebSocketServerProtocol):  # type: ignore[misc]  # as Autobahn
     """
     What the connections of a relay have in common.
 
     @ivar place: what the connection counts as.
     """
-
-    log = QuietLog()
-    transport: Any
 
     def __init__(self, server: RelayServer, place: Pass) -> None:
         super().__init__()
@@ -115,6 +54,7 @@ class RelayConnection(WebSocketServerProtocol):
         self.place = place
         self._holds: tuple[str, ...] = ()
         self._is_full = False
+        self.cutter = FrameCutter(MAX_MESSAGE, is_masked=True)
 
     @property
     def is_established(self) -> bool:
@@ -130,14 +70,30 @@ class RelayConnection(WebSocketServerProtocol):
         """
         self.transport.registerProducer(self, True)
 
+    @override
+    def fail(self, code: int, reason: str) -> None:
+        """
+        End a connection that broke the protocol, and count it.
+        """
+        self.server.counters.protocol_errors += 1
+        super().fail(code, reason)
+
+    @override
+    def did_receive(self) -> None:
+        """
+        Write what came for others.
+        """
+        self.server.pump()
+
     def hold(self, reason: str) -> None:
         """
         Read no further, until every reason is released.
         """
+        if not self.is_established or reason in self._holds:
+            return
         if not self._holds:
             self.transport.pauseProducing()
-        if reason not in self._holds:
-            self._holds += (reason,)
+        self._holds += (reason,)
 
     def release(self, reason: str) -> None:
         """
@@ -155,8 +111,9 @@ class RelayConnection(WebSocketServerProtocol):
         if self._is_full and code != 1000:
             self.transport.abortConnection()
         elif self.is_established:
-            self._holds = self._holds or ("closing",)
-            self.release("closing")
+            if self._holds:
+                self._holds = ()
+                self.transport.resumeProducing()
             self.sendClose(code, reason[:100])
 
     def pauseProducing(self) -> None:
@@ -182,9 +139,7 @@ class RelayConnection(WebSocketServerProtocol):
         Forget the timer that Autobahn leaves behind.
         """
         super().connectionLost(reason)
-        call: Any = self.closeHandshakeTimeoutCall
-        if call is not None:
-            call.cancel()
+        self.forget_timers()
 
 
 class NodeConnection(RelayConnection):
@@ -199,6 +154,7 @@ class NodeConnection(RelayConnection):
         super().__init__(server, place)
         self.observed = observed
         self.line: Line | None = None
+        self.cutter.limit = MAX_HELLO
 
     @override
     def onConnect(self, request: ConnectionRequest) -> str:
@@ -221,17 +177,22 @@ class NodeConnection(RelayConnection):
         self.server.pump()
 
     @override
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+    def receive_message(self, payload: bytes | bytearray, is_binary: bool) -> None:
         """
         Hand a frame to the switchboard.
         """
-        if self.line is None or not self.is_established:
+        if self.line is None:
             return
-        if not isBinary:
-            self.sendCloseFrame(1003, b"frames are binary")
-            return
-        self.server.switchboard.receive_message(self.line, payload, self.server.clock.now())
-        self.server.pump()
+        if is_binary:
+            self.server.switchboard.receive_message(self.line, payload, self.server.clock.now())
+        else:
+            self.fail(1003, "frames are binary")
+
+    def welcomed(self) -> None:
+        """
+        Take frames of full size from now on.
+        """
+        self.cutter.limit = MAX_MESSAGE
 
     def flush(self) -> None:
         """
@@ -324,15 +285,15 @@ class PairConnection(RelayConnection):
             self.server.leg_opened(self._leg, self)
 
     @override
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+    def receive_message(self, payload: bytes | bytearray, is_binary: bool) -> None:
         """
         Pass a message to the partner, or keep it.
         """
         leg = self._leg
-        if leg is None or not self.is_established:
+        if leg is None:
             return
         sessions, now = self.server.sessions, self.server.clock.now()
-        message = Message(payload, isBinary)
+        message = Message(payload, is_binary)
         target = sessions.receive(leg, message, now)
         wait = sessions.charge(leg, len(payload), now)
         if wait > 0:
@@ -343,7 +304,6 @@ class PairConnection(RelayConnection):
                 partner.write_message(message)
         elif sessions.is_full(leg):
             self.hold("kept")
-        self.server.pump()
 
     def _throttle_for(self, wait: float) -> None:
         """

@@ -6,7 +6,7 @@ The dialling side of a relay connection: one WebSocket, from hello to its end.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from autobahn.twisted.websocket import WebSocketClientProtocol
 from autobahn.websocket.types import ConnectionResponse
@@ -23,9 +23,9 @@ from atmosphere.rate import TokenBucket
 from atmosphere.text import escape_peer_text
 
 from .batches import encode_batches, split_batch
-from .connection import QuietLog
 from .endpoint import RelayURL, describe_failure
 from .frames import (
+    MAX_MESSAGE,
     SUBPROTOCOL,
     Absent,
     Challenge,
@@ -44,7 +44,9 @@ from .frames import (
     Welcome,
     signed_bytes,
 )
+from .framing import FrameCutter, mask_in_place, message_header
 from .reader import decode
+from .streams import MessageStream
 
 __all__ = ["ClientConnection", "ConnectionOwner"]
 
@@ -94,7 +96,7 @@ class ConnectionOwner(Protocol):
 
 
 @implementer(IPushProducer)
-class ClientConnection(WebSocketClientProtocol):
+class ClientConnection(MessageStream, WebSocketClientProtocol):  # type: ignore[misc]  # as Autobahn
     """
     One connection to a relay.
 
@@ -103,9 +105,7 @@ class ClientConnection(WebSocketClientProtocol):
     @ivar ignored: how many frames of unknown types came.
     """
 
-    log = QuietLog()
     _log = Logger()
-    transport: Any
 
     def __init__(
         self,
@@ -113,6 +113,7 @@ class ClientConnection(WebSocketClientProtocol):
         url: RelayURL,
         key: NodeKey,
         instance: bytes,
+        entropy: Callable[[int], bytes],
         credentials: Callable[[], HelloCredentials],
         owner: ConnectionOwner,
     ) -> None:
@@ -123,6 +124,7 @@ class ClientConnection(WebSocketClientProtocol):
         self._reactor = reactor
         self._url = url
         self._key = key
+        self._entropy = entropy
         self._instance = instance
         self._credentials = credentials
         self._owner: ConnectionOwner | None = owner
@@ -137,6 +139,7 @@ class ClientConnection(WebSocketClientProtocol):
         self._pings = 0
         self._control = TokenBucket(CONTROL_RATE, CONTROL_BURST)
         self._timer: IDelayedCall | None = None
+        self.cutter = FrameCutter(MAX_MESSAGE, is_masked=False)
 
     @override
     def onConnect(self, response: ConnectionResponse) -> None:
@@ -165,20 +168,43 @@ class ClientConnection(WebSocketClientProtocol):
         self._fail("it did not welcome us in time")
 
     @override
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+    def will_receive(self) -> None:
+        """
+        Note that the relay is there.
+        """
+        self._heard = self._reactor.seconds()
+
+    @override
+    def receive_control_frame(self, frame: bytes) -> None:
+        """
+        Let Autobahn answer a ping, or close, but not for ever.
+        """
+        if self._control.take(1, self._heard):
+            super().receive_control_frame(frame)
+        else:
+            self.fail(1002, "it sends more than any relay has reason for")
+
+    @override
+    def fail(self, code: int, reason: str) -> None:
+        """
+        End the connection to a relay that broke the protocol.
+        """
+        self._fail(f"it broke the protocol: {reason}", abort=True)
+
+    @override
+    def receive_message(self, payload: bytes | bytearray, is_binary: bool) -> None:
         """
         Take a frame; end the connection if it is none.
         """
-        if self._owner is None or self.state != self.STATE_OPEN:
+        if self._owner is None:
             return
-        self._heard = self._reactor.seconds()
         try:
-            if not isBinary:
+            if not is_binary:
                 raise DecodeError("a frame in text")
             if payload[:1] == b"\x11":
-                self._receive_datagrams(payload)
+                self._receive_datagrams(bytes(payload))
             else:
-                self._receive_control(decode(payload))
+                self._receive_control(decode(bytes(payload)))
         except DecodeError as error:
             self._fail(f"it broke the protocol: {error}")
 
@@ -298,7 +324,10 @@ class ClientConnection(WebSocketClientProtocol):
         Write a frame.
         """
         if self.state == self.STATE_OPEN:
-            self.sendMessage(message, isBinary=True)
+            key, payload = self._entropy(4), bytearray(message)
+            mask_in_place(payload, key)
+            header = message_header(len(message), is_masked=True)
+            self.transport.write(b"".join((header, key, payload)))
 
     def leave(self) -> None:
         """
@@ -344,9 +373,9 @@ class ClientConnection(WebSocketClientProtocol):
         Tell the owner, with what we know of the reason.
         """
         super().connectionLost(reason)
-        for call in (self._timer, self.closeHandshakeTimeoutCall):
-            if call is not None:
-                _cancel(call)
+        self.forget_timers()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
         self._timer = None
         owner, self._owner = self._owner, None
         if owner is not None:
@@ -365,12 +394,6 @@ class ClientConnection(WebSocketClientProtocol):
         if self.remoteCloseCode not in (None, 1000):
             text = escape_peer_text(str(self.remoteCloseReason or ""), 100)
             return f"{where} closed the connection: {self.remoteCloseCode} {text}".rstrip()
+        if self._is_welcomed:
+            return f"{where}: the connection was lost"
         return describe_failure(self._url, reason)
-
-
-def _cancel(call: Any) -> None:
-    """
-    Cancel a call of ours or of Autobahn's, made or not.
-    """
-    if not hasattr(call, "active") or call.active():
-        call.cancel()

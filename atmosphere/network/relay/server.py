@@ -19,12 +19,13 @@ from atmosphere.addresses import TransportAddress
 from atmosphere.engine_driver import EngineClock
 from atmosphere.rate import TokenBucket
 
-from .connection import BatchedTimer, NodeConnection, PairConnection, RelayConnection
+from .connection import NodeConnection, PairConnection, RelayConnection
 from .frames import MAX_MESSAGE, SUBPROTOCOL, Hello
 from .gate import Gate, Pass
 from .limits import Counters, RelayConfig
 from .line import Admission, Closed, Line, Resumed, Throttled, Welcomed
 from .session import Ended, Leg, Sessions
+from .streams import BatchedTimer
 from .switchboard import Switchboard
 
 __all__ = ["RelayServer"]
@@ -230,6 +231,7 @@ class RelayServer:
             return
         match event:
             case Welcomed(line):
+                connection.welcomed()
                 if line.admission.is_proven:
                     self.gate.prove(connection.place)
                 else:
