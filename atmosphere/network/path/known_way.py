@@ -360,7 +360,7 @@ class KnownWay:
             is_answered = self.state is WayState.ANSWERED
             self._fail(
                 now,
-                f"answers small checks, but lost {MAX_FULL_CHECKS} of {FULL_SIZE} bytes"
+                f"{MAX_FULL_CHECKS} checks of {FULL_SIZE} bytes had no answer, small ones had"
                 if is_answered
                 else f"{MAX_FIRST_CHECKS} checks had no answer",
             )

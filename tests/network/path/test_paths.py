@@ -6,9 +6,137 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from atmosphere.network.path.reports import PathRestored, PathSilent
+from atmosphere.addresses import TransportAddress
+from atmosphere.network.path.known_way import DISTRUST_AFTER, WayState
+from atmosphere.network.path.reports import ObservedAddress, PathChanged, PathRestored, PathSilent
+from atmosphere.network.path.selection import PathPolicy
+from atmosphere.network.path.ways import DirectWay
 
-from .lane import RELAY_TO_A, RELAY_TO_B, TO_A, TO_B, Pair
+from .lane import RELAY, RELAY_TO_A, RELAY_TO_B, TO_A, TO_B, A, Pair, host
+
+
+class OpeningTests(SynchronousTestCase):
+    """
+    Before the welcome, and the first moments after it.
+    """
+
+    def test_dialler_sends_on_all(self) -> None:
+        """
+        Before the welcome the dialler sends on a relay and at most 4 addresses.
+        """
+        pair = Pair()
+        self.assertEqual(pair.a.routes(pair.now), ())
+        self.assertTrue(pair.a.add_initial_way(RELAY_TO_B))
+        ways = [DirectWay(TransportAddress("10.0.0.2", port)) for port in range(7777, 7783)]
+        taken = [pair.a.add_initial_way(way) for way in ways]
+        self.assertEqual(taken, [True] * 4 + [False] * 2)
+        self.assertTrue(pair.a.add_initial_way(ways[0]))
+        self.assertEqual(pair.a.routes(pair.now), (RELAY_TO_B, *ways[:4]))
+
+    def test_listener_answers_on_first(self) -> None:
+        """
+        The listener answers on the way by which its first datagram came, and
+        both take that way at the welcome.
+        """
+        pair = Pair()
+        self.assertEqual(pair.b.routes(pair.now), ())
+        pair.a.add_initial_way(RELAY_TO_B)
+        pair.a.add_initial_way(TO_B)
+        pair.send_data("a")
+        pair.run(0.1)
+        self.assertEqual(pair.b.routes(pair.now), (TO_A,))
+        pair.send_data("b")
+        pair.run(0.1)
+        self.assertEqual(pair.a.active, TO_B)
+        self.assertEqual(set(pair.a.routes(pair.now)), {TO_B, RELAY_TO_B})
+        pair.a.welcomed(pair.now)
+        pair.a.welcomed(pair.now)
+        self.assertEqual(pair.a.routes(pair.now), (TO_B,))
+        self.assertFalse(pair.a.add_initial_way(RELAY_TO_B))
+
+    def test_first_way_may_be_anywhere(self) -> None:
+        """
+        The listener answers its first datagram also where it would try no
+        candidate, such as on loopback.
+        """
+        pair = Pair()
+        loopback = DirectWay(TransportAddress("127.0.0.1", 5000))
+        pair.b.datagram_received(loopback, pair.now)
+        self.assertEqual(pair.b.routes(pair.now), (loopback,))
+        pair.b.datagram_received(DirectWay(TransportAddress("127.0.0.1", 5001)), pair.now)
+        self.assertEqual(len(pair.b.snapshot()), 1)
+
+    def test_dialler_hears_by_a_way_it_did_not_send_by(self) -> None:
+        """
+        An answer from an address that the dialler did not dial proves no way;
+        at the welcome it begins on the first that it dialled.
+        """
+        pair = Pair()
+        pair.a.add_initial_way(RELAY_TO_B)
+        pair.a.datagram_received(TO_B, pair.now)
+        self.assertIsNone(pair.a.active)
+        self.assertIsNone(pair.a.active_kind)
+        self.assertIsNone(pair.a.active_rtt)
+        pair.a.welcomed(pair.now)
+        self.assertEqual(pair.a.active, RELAY_TO_B)
+        self.assertEqual(pair.a.active_kind, "relayed")
+
+    def test_welcome_without_any_way(self) -> None:
+        """
+        A welcome with no way known is survived; the first relay serves.
+        """
+        pair = Pair()
+        pair.b.welcomed(pair.now)
+        pair.b.set_remote_offer(pair.a.local_offer([host(A)], [RELAY]), pair.now)
+        self.assertEqual(pair.b.routes(pair.now), ())
+        pair.b.way_back(RELAY_TO_A, pair.now)
+        pair.a.welcomed(pair.now)
+        pair.a.set_remote_offer(pair.b.local_offer([], []), pair.now)
+        pair.run(2.0)
+        self.assertEqual(pair.b.active, TO_A)
+
+    def test_no_checks_before_offer(self) -> None:
+        """
+        Without the peer's offer nothing is checked and nothing distrusted.
+        """
+        pair = Pair()
+        pair.connect()
+        self.assertIsNone(pair.a.get_timer())
+        pair.a.handle_timer(pair.now + 5)
+        pair.run(60.0)
+        self.assertEqual(pair.a.active, RELAY_TO_B)
+        self.assertEqual(pair.a.datagrams_to_send(pair.now), [])
+
+    def test_offer_before_welcome(self) -> None:
+        """
+        An offer that came with the proof waits for the welcome.
+        """
+        pair = Pair()
+        pair.a.add_initial_way(RELAY_TO_B)
+        pair.exchange()
+        pair.send_data("a")
+        pair.run(0.1)
+        self.assertEqual(pair.a.datagrams_to_send(pair.now), [])
+        pair.send_data("b")
+        pair.run(0.1)
+        pair.a.welcomed(pair.now)
+        pair.b.welcomed(pair.now)
+        pair.run(1.0)
+        self.assertEqual((pair.a.active, pair.b.active), (TO_B, TO_A))
+
+    def test_checks_begin_before_our_welcome(self) -> None:
+        """
+        A check that overtakes the welcome is answered, not dropped.
+        """
+        pair = Pair()
+        pair.a.add_initial_way(RELAY_TO_B)
+        pair.exchange()
+        pair.send_data("a")
+        pair.run(0.1)
+        pair.b.welcomed(pair.now)
+        pair.run(0.1)
+        self.assertEqual(pair.b.active, TO_A)
+        self.assertIsNone(pair.a.active)
 
 
 class ChoiceTests(SynchronousTestCase):
@@ -31,6 +159,25 @@ class ChoiceTests(SynchronousTestCase):
         for name in "ab":
             self.assertLessEqual(pair.changes(name, start)[-1][0], start + 2 * 0.002 + 1e-9)
         self.assertEqual(pair.a.active_kind, "direct")
+        self.assertAlmostEqual(pair.a.active_rtt or 0, 0.002)
+        seen = [event for _, event in pair.events["a"] if isinstance(event, ObservedAddress)]
+        self.assertEqual(seen, [ObservedAddress(A)])
+
+    def test_snapshot(self) -> None:
+        """
+        Status lists the active way first, with state, round trip and reason.
+        """
+        pair = Pair()
+        pair.open()
+        first, second = pair.a.snapshot()
+        self.assertEqual((first.way, first.kind, first.is_active), (TO_B, "direct", True))
+        self.assertEqual(
+            (second.way, second.kind, second.is_active), (RELAY_TO_B, "relayed", False)
+        )
+        self.assertIs(second.state, WayState.SUCCEEDED)
+        self.assertAlmostEqual(second.rtt or 0, 0.02)
+        self.assertIsNotNone(first.last_heard)
+        self.assertIn("1200 bytes", first.reason)
 
     def test_direct_dies_and_returns(self) -> None:
         """
@@ -47,15 +194,15 @@ class ChoiceTests(SynchronousTestCase):
             self.assertEqual(way, relay)
             self.assertLessEqual(at - start, 6.5)
         pair.run(20.0)
-        start = pair.now
         pair.cut(TO_A, TO_B, is_up=True)
-        pair.run(61.0)
+        pair.run(32.0)
         self.assertEqual((pair.a.active, pair.b.active), (TO_B, TO_A))
+        self.assertFalse(pair.a.is_silent)
 
     def test_silence_and_return(self) -> None:
         """
         When everything is dead the owner is told once, and told again within
-        half a second of a way being back.
+        half a second and a bit of a way being back.
         """
         pair = Pair()
         pair.open()
@@ -65,9 +212,184 @@ class ChoiceTests(SynchronousTestCase):
         silent = [at for at, event in pair.events["a"] if isinstance(event, PathSilent)]
         self.assertEqual(len(silent), 1)
         self.assertLessEqual(silent[0] - start, 6.5)
+        self.assertTrue(pair.a.is_silent)
         start = pair.now
         pair.cut(TO_A, TO_B, RELAY_TO_A, RELAY_TO_B, is_up=True)
         pair.run(1.0)
         restored = [at for at, event in pair.events["a"] if isinstance(event, PathRestored)]
         self.assertEqual(len(restored), 1)
         self.assertLessEqual(restored[0] - start, 0.53)
+        self.assertFalse(pair.a.is_silent)
+
+    def test_long_silence_backs_off(self) -> None:
+        """
+        After two minutes of silence a way is looked at only once a minute, but
+        for ever: it comes back without a restart.
+        """
+        pair = Pair()
+        pair.open()
+        pair.cut(TO_A, TO_B, RELAY_TO_A, RELAY_TO_B)
+        pair.run(3600.0)
+        lane = pair.lanes["a", TO_B]
+        last_hour = [at for at, _ in lane.sent if at > pair.now - 600]
+        self.assertTrue(8 <= len(last_hour) <= 11, len(last_hour))
+        pair.cut(TO_A, TO_B, RELAY_TO_A, RELAY_TO_B, is_up=True)
+        pair.run(62.0)
+        self.assertEqual((pair.a.active, pair.b.active), (TO_B, TO_A))
+
+    def test_short_cut_is_restored(self) -> None:
+        """
+        A cut shorter than distrust changes no way, and its end is reported at
+        once, so that QUIC sends again.
+        """
+        pair = Pair()
+        pair.open()
+        pair.stream("a", 0.1, pair.now + 20)
+        pair.run(5.0)
+        start = pair.now
+        pair.cut(TO_A, TO_B, RELAY_TO_A, RELAY_TO_B)
+        pair.run(4.0)
+        pair.cut(TO_A, TO_B, RELAY_TO_A, RELAY_TO_B, is_up=True)
+        back = pair.now
+        pair.run(3.0)
+        restored = [at for at, event in pair.events["a"] if isinstance(event, PathRestored)]
+        self.assertEqual(pair.changes("a", start), [])
+        self.assertLessEqual(restored[0] - back, 0.5)
+
+    def test_one_direction_dies(self) -> None:
+        """
+        A way that no longer carries our datagrams is left, though the peer's
+        still arrive by it.
+        """
+        pair = Pair()
+        pair.open()
+        pair.stream("a", 0.05, pair.now + 30)
+        pair.stream("b", 0.05, pair.now + 30)
+        start = pair.now
+        pair.lanes["a", TO_B].is_up = False
+        pair.run(DISTRUST_AFTER + 0.1)
+        self.assertEqual(pair.a.active, RELAY_TO_B)
+        pair.run(20.0)
+        self.assertEqual(len(pair.changes("a", start)), 1)
+
+    def test_loses_large_datagrams(self) -> None:
+        """
+        A way that answers small checks and loses full-size ones is never taken.
+        """
+        pair = Pair()
+        for way, name in ((TO_B, "a"), (TO_A, "b")):
+            pair.lanes[name, way].mtu = 1000
+        pair.open()
+        pair.run(60.0)
+        self.assertEqual((pair.a.active, pair.b.active), (RELAY_TO_B, RELAY_TO_A))
+        (report,) = [each for each in pair.a.snapshot() if each.way == TO_B]
+        self.assertIs(report.state, WayState.FAILED)
+        self.assertTrue(any("6 checks of 1200" in each.text for each in pair.a.decisions))
+
+    def test_begins_to_lose_large_datagrams(self) -> None:
+        """
+        A way in use that begins to lose full-size datagrams is left.
+        """
+        pair = Pair()
+        pair.open()
+        pair.stream("a", 0.2, pair.now + 60)
+        pair.lanes["a", TO_B].mtu = 1000
+        pair.run(12.0)
+        self.assertEqual(pair.a.active, RELAY_TO_B)
+
+    def test_lossy_link_lives(self) -> None:
+        """
+        With 30 % loss on every way for five minutes the link is never silent.
+        """
+        for seed in range(5):
+            pair = Pair(seed=seed)
+            for lane in pair.lanes.values():
+                lane.loss = 0.3
+            pair.connect()
+            if pair.a.active is None or pair.b.active is None:
+                continue
+            pair.exchange()
+            pair.run(300.0)
+            for name in "ab":
+                self.assertEqual(
+                    [event for _, event in pair.events[name] if isinstance(event, PathSilent)], []
+                )
+
+    def test_flapping_way_is_held_back(self) -> None:
+        """
+        A direct way that comes and goes is taken more and more rarely.
+        """
+        pair = Pair()
+        pair.open()
+        start = pair.now
+        for _ in range(30):
+            pair.cut(TO_A, TO_B)
+            pair.run(10.0)
+            pair.cut(TO_A, TO_B, is_up=True)
+            pair.run(10.0)
+        self.assertLess(len(pair.changes("a", start)), 40)
+
+
+class PolicyTests(SynchronousTestCase):
+    """
+    What the user wants of a link.
+    """
+
+    def test_relayed(self) -> None:
+        """
+        A link that is to stay relayed sends no check to an address, answers
+        none, and stays on the relay.
+        """
+        pair = Pair(policy=PathPolicy.RELAYED)
+        self.assertFalse(pair.a.add_initial_way(TO_B))
+        pair.open()
+        pair.run(30.0)
+        self.assertEqual((pair.a.active, pair.b.active), (RELAY_TO_B, RELAY_TO_A))
+        self.assertEqual(pair.lanes["a", TO_B].sent, [])
+
+    def test_change_to_relayed_and_back(self) -> None:
+        """
+        The policy may change while the link stands: the peer follows when its
+        direct way is no longer answered.
+        """
+        pair = Pair()
+        pair.open()
+        pair.a.set_policy(PathPolicy.RELAYED, pair.now)
+        self.assertEqual(pair.a.active, RELAY_TO_B)
+        pair.run(7.0)
+        self.assertEqual(pair.b.active, RELAY_TO_A)
+        pair.a.set_policy(PathPolicy.AUTO, pair.now)
+        pair.run(62.0)
+        self.assertEqual((pair.a.active, pair.b.active), (TO_B, TO_A))
+
+    def test_direct(self) -> None:
+        """
+        A link that is to be direct begins relayed, and does not go back.
+        """
+        pair = Pair(policy=PathPolicy.DIRECT)
+        pair.open()
+        self.assertEqual(pair.a.active, TO_B)
+        pair.cut(TO_A, TO_B)
+        pair.run(10.0)
+        self.assertEqual(pair.a.active, TO_B)
+        self.assertTrue(pair.a.is_silent)
+        pair.a.way_lost(TO_B, pair.now)
+        self.assertEqual(pair.a.routes(pair.now), ())
+
+    def test_policy_before_welcome(self) -> None:
+        """
+        The policy may be set before the link stands.
+        """
+        pair = Pair()
+        pair.a.set_policy(PathPolicy.DIRECT, pair.now)
+        self.assertEqual(pair.a.decisions[-1].text, "the policy is direct")
+
+    def test_changes_are_explained(self) -> None:
+        """
+        Each change says what was measured and which rule decided.
+        """
+        pair = Pair()
+        pair.open()
+        reasons = [event.reason for _, event in pair.events["a"] if isinstance(event, PathChanged)]
+        self.assertEqual(reasons, ["it carried the handshake", "direct before relayed, 2.0 ms"])
+        self.assertLessEqual(len(pair.a.decisions), 64)

@@ -1,0 +1,272 @@
+"""
+Tests of L{atmosphere.network.path.paths} against peers and strangers that do
+what they should not.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given, settings, strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from atmosphere.addresses import TransportAddress
+from atmosphere.network.path.checks import CheckConversation, Credentials
+from atmosphere.network.path.ways import DirectWay
+from atmosphere.network.stun.message import Class, decode_message, encode_check
+from atmosphere.rate import TokenBucket
+
+from .lane import DATA, RELAY, RELAY_TO_A, RELAY_TO_B, TO_A, TO_B, A, B, Pair, host
+
+
+def forged_check(pair: Pair, *, pwd: str | None = None) -> bytes:
+    """
+    Write a check to A that carries B's name.
+
+    @param pwd: the key; A's own unless given.
+    """
+    local, remote = (side._checker.conversation.local for side in (pair.a, pair.b))
+    return encode_check(
+        pair.random.randbytes(12),
+        username=f"{local.ufrag}:{remote.ufrag}",
+        key=(local.pwd if pwd is None else pwd).encode(),
+        priority=1,
+        tie_breaker=1,
+        is_controlling=False,
+    )
+
+
+class StrangerTests(SynchronousTestCase):
+    """
+    Datagrams of those who do not hold the keys.
+    """
+
+    def test_forged_check(self) -> None:
+        """
+        A check with a wrong password is not answered and teaches nothing.
+        """
+        pair = Pair()
+        pair.open()
+        before = [each.way for each in pair.a.snapshot()]
+        evil = DirectWay(TransportAddress("11.6.6.6", 6666))
+        pair.a.receive_datagram(forged_check(pair, pwd="x" * 24), evil, pair.now)
+        self.assertEqual(pair.a.datagrams_to_send(pair.now), [])
+        self.assertEqual([each.way for each in pair.a.snapshot()], before)
+
+    def test_forged_response(self) -> None:
+        """
+        A response with a wrong key, or by another way, answers nothing.
+        """
+        pair = Pair()
+        pair.connect()
+        pair.cut(TO_A, TO_B)
+        pair.exchange()
+        pair.run(0.01)
+        request = next(data for _, data in pair.lanes["a", TO_B].sent if not data.startswith(DATA))
+        message = decode_message(request)
+        liar = CheckConversation(
+            local=Credentials("evil", "x" * 24),
+            is_controlling=False,
+            entropy=pair.random.randbytes,
+        )
+        forged = liar.answer_to(request, message, TO_A)
+        right = pair.b._checker.conversation.answer_to(request, message, TO_A)
+        assert forged is not None and right is not None
+        for data, way in ((forged, TO_B), (right, RELAY_TO_B), (right[:-1], TO_B)):
+            pair.a.receive_datagram(data, way, pair.now)
+            self.assertTrue(pair.a.is_waiting_for(message.transaction_id))
+        pair.a.receive_datagram(right, TO_B, pair.now)
+        self.assertFalse(pair.a.is_waiting_for(message.transaction_id))
+        pair.a.receive_datagram(right, TO_B, pair.now)
+
+    def test_reflected_check(self) -> None:
+        """
+        Our own check, thrown back at us, is not taken for the peer's.
+        """
+        pair = Pair()
+        pair.open()
+        pair.run(5.0)
+        own = [data for _, data in pair.lanes["a", TO_B].sent]
+        pair.a.datagrams_to_send(pair.now)
+        for data in own:
+            if decode_message(data).message_class is Class.REQUEST:
+                pair.a.receive_datagram(data, TO_B, pair.now)
+        self.assertEqual(pair.a.datagrams_to_send(pair.now), [])
+
+    @settings(max_examples=200, derandomize=True, deadline=None)
+    @given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda b: b"\x00\x01" + b))
+    def test_any_bytes(self, data: bytes) -> None:
+        """
+        Any bytes are dropped without a word.
+        """
+        pair = Pair()
+        pair.a.receive_datagram(data, TO_B, pair.now)
+        self.assertEqual(pair.a.datagrams_to_send(pair.now), [])
+        self.assertIsNone(pair.a.next_event())
+
+    @settings(max_examples=200, derandomize=True, deadline=None)
+    @given(st.data())
+    def test_mutated_checks(self, draw: st.DataObject) -> None:
+        """
+        A check with any one byte changed is not answered.
+        """
+        pair = Pair()
+        pair.open()
+        check = bytearray(forged_check(pair))
+        index = draw.draw(st.integers(0, len(check) - 1))
+        check[index] ^= draw.draw(st.integers(1, 255))
+        pair.a.receive_datagram(bytes(check), TO_B, pair.now)
+        self.assertEqual(pair.a.datagrams_to_send(pair.now), [])
+
+
+class HostilePeerTests(SynchronousTestCase):
+    """
+    A member that is rightly linked, and means harm.
+    """
+
+    def test_third_parties(self) -> None:
+        """
+        An address that never answers gets 7 small checks, and later one a
+        minute: never 200 bytes at once, never data.
+        """
+        pair = Pair()
+        pair.connect()
+        victims = [TransportAddress("11.2.3.4", 1024 + port) for port in range(16)]
+        offer = pair.b.local_offer([host(each) for each in victims], [])
+        pair.b.set_remote_offer(pair.a.local_offer([host(A)], []), pair.now)
+        start = pair.now
+        pair.a.set_remote_offer(offer, pair.now)
+        pair.stream("a", 0.05, pair.now + 300)
+        pair.run(28.0)
+        for victim in victims:
+            got = [data for _, _, data, way in pair.strays if way == DirectWay(victim)]
+            self.assertLessEqual(len(got), 7)
+            self.assertTrue(all(len(data) < 200 for data in got))
+        pair.run(272.0)
+        later = [at for at, _, _, _ in pair.strays if at > start + 240]
+        self.assertLessEqual(len(later), 2 * 16)
+        self.assertFalse(any(data.startswith(DATA) for _, _, data, _ in pair.strays))
+
+    def test_pace(self) -> None:
+        """
+        Checks to addresses that never answered are 50 ms apart.
+        """
+        pair = Pair()
+        pair.connect()
+        victims = [TransportAddress("11.2.3.4", 1024 + port) for port in range(16)]
+        pair.a.set_remote_offer(pair.b.local_offer([host(each) for each in victims], []), pair.now)
+        pair.run(10.0)
+        times = [at for at, _, _, _ in pair.strays]
+        self.assertTrue(all(after - before > 0.0499 for before, after in itertools.pairwise(times)))
+
+    def test_many_offers(self) -> None:
+        """
+        A peer that keeps naming new addresses is soon not followed any more.
+        """
+        pair = Pair()
+        pair.open()
+        for turn in range(50):
+            victims = [TransportAddress(f"11.2.{turn}.{last}", 5000) for last in range(16)]
+            offer = pair.b.local_offer([host(each) for each in victims], [])
+            pair.a.set_remote_offer(offer, pair.now)
+            self.assertLessEqual(len(pair.a.snapshot()), 48)
+            pair.run(0.1)
+        tried = {way for _, _, _, way in pair.strays}
+        self.assertLessEqual(len(tried), 60)
+        self.assertEqual(len(pair.a.decisions), 64)
+
+    def test_many_sources(self) -> None:
+        """
+        A peer that forges the sources of its checks makes us send each source
+        at most what it got sent, and remember few.
+        """
+        pair = Pair()
+        pair.open()
+        for turn in range(500):
+            source = DirectWay(TransportAddress("11.9.9.9", 2000 + turn))
+            pair.a.receive_datagram(forged_check(pair), source, pair.now)
+            pair.run(0.01)
+        self.assertLessEqual(len(pair.a.snapshot()), 2 + 8)
+        for way in {way for _, _, _, way in pair.strays}:
+            got = [data for _, _, data, to in pair.strays if to == way]
+            self.assertLessEqual(sum(len(data) for data in got), 250)
+        self.assertEqual(pair.a.active, TO_B)
+
+    def test_flood_of_checks(self) -> None:
+        """
+        Of a flood of rightly signed checks, 100 a second are answered.
+        """
+        pair = Pair()
+        pair.open()
+        answers = 0
+        for _ in range(1000):
+            pair.a.receive_datagram(forged_check(pair), TO_B, pair.now)
+            pair.now += 0.001
+            answers += len(pair.a.datagrams_to_send(pair.now))
+        self.assertLessEqual(answers, 210)
+
+    def test_forbidden_sources(self) -> None:
+        """
+        A check from where no candidate may be is answered there, as it came,
+        and not followed.
+        """
+        pair = Pair()
+        pair.open()
+        pair.a.receive_datagram(
+            forged_check(pair), DirectWay(TransportAddress("127.0.0.1", 5000)), pair.now
+        )
+        self.assertEqual(len(pair.a.datagrams_to_send(pair.now)), 1)
+        self.assertEqual(len(pair.a.snapshot()), 2)
+
+    def test_unvalidated_ways_carry_nothing(self) -> None:
+        """
+        After the welcome, QUIC datagrams from a new source move no data there,
+        however many come.
+        """
+        pair = Pair()
+        pair.open()
+        source = DirectWay(TransportAddress("11.3.3.3", 3333))
+        for _ in range(100):
+            pair.a.datagram_received(source, pair.now)
+            self.assertEqual(pair.a.routes(pair.now), (TO_B,))
+            pair.run(0.05)
+        got = [data for _, _, data, way in pair.strays if way == source]
+        self.assertTrue(0 < len(got) <= 7)
+
+
+class BudgetTests(SynchronousTestCase):
+    """
+    The process's budget of checks is never exceeded.
+    """
+
+    def test_budget(self) -> None:
+        """
+        With a budget of 10 checks a second, all ways and both sides together
+        send no more in any second, and a way that works stays.
+        """
+        pair = Pair(budget=TokenBucket(10, 10))
+        pair.connect()
+        pair.a.local_offer([host(A)], [RELAY])
+        victims = [TransportAddress("11.2.3.4", 1024 + port) for port in range(15)]
+        offer = pair.b.local_offer([host(B), *map(host, victims)], [RELAY])
+        pair.a.set_remote_offer(offer, pair.now)
+        pair.b.set_remote_offer(pair.a.local_offer([host(A)], [RELAY]), pair.now)
+        start = pair.now
+        pair.run(60.0)
+        sent = sorted(
+            at
+            for at, data in [
+                *(item for lane in pair.lanes.values() for item in lane.sent),
+                *((at, data) for at, _, data, _ in pair.strays),
+            ]
+            if not data.startswith(DATA)
+            and decode_message(data).message_class is Class.REQUEST
+            and at >= start
+        )
+        for first in range(int(start), int(start) + 60):
+            count = sum(first <= at < first + 1 for at in sent)
+            self.assertLessEqual(count, 21)
+        self.assertLessEqual(len(sent), 10 + 10 * 60)
+        self.assertEqual((pair.a.active, pair.b.active), (TO_B, TO_A))
+        self.assertIn(RELAY_TO_B, [each.way for each in pair.a.snapshot()])
+        self.assertIn(RELAY_TO_A, [each.way for each in pair.b.snapshot()])
