@@ -29,6 +29,7 @@ from twisted.internet.interfaces import (
     IReactorTCP,
     IReactorTime,
     IReactorUDP,
+    IReactorUNIX,
 )
 from twisted.internet.protocol import AbstractDatagramProtocol, ClientFactory, Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -39,7 +40,13 @@ from .agenda import Agenda
 from .descriptors import DescriptorLoop
 from .kernel import Kernel
 from .link import Packet
-from .ports import SimulatedConnector, SimulatedTCPPort, SimulatedUDPPort
+from .ports import (
+    SimulatedConnector,
+    SimulatedTCPPort,
+    SimulatedUDPPort,
+    SimulatedUNIXConnector,
+    SimulatedUNIXPort,
+)
 
 if TYPE_CHECKING:
     from .network import SimulatedNetwork
@@ -55,6 +62,7 @@ __all__ = ["Host"]
     IReactorTCP,
     IReactorTime,
     IReactorUDP,
+    IReactorUNIX,
 )
 class Host(DescriptorLoop):
     """
@@ -246,6 +254,37 @@ class Host(DescriptorLoop):
         Connect to a TCP port.
         """
         connector = SimulatedConnector(host, port, factory, timeout, bindAddress, self)
+        connector.connect()
+        return cast(IConnector, connector)
+
+    def listenUNIX(
+        self,
+        address: str,
+        factory: Factory,
+        backlog: int = 50,
+        mode: int = 0o666,
+        wantPID: bool = False,
+    ) -> IListeningPort:
+        """
+        Listen on a path of this host, which is no file.
+
+        @raise CannotListenError: it is taken.
+        """
+        listening = SimulatedUNIXPort(address, factory, backlog, self)
+        listening.startListening()
+        return listening
+
+    def connectUNIX(
+        self,
+        address: str,
+        factory: ClientFactory[Any],
+        timeout: float = 30,
+        checkPID: bool = False,
+    ) -> IConnector:
+        """
+        Connect to a path of this host.
+        """
+        connector = SimulatedUNIXConnector(address, factory, timeout, self)
         connector.connect()
         return cast(IConnector, connector)
 

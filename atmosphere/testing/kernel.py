@@ -45,6 +45,7 @@ class Kernel:
 
     @ivar host: the host, as the origin of its packets.
     @ivar attachments: how it hangs on its networks.
+    @ivar paths: the loopback port behind each UNIX socket.
     @ivar is_down: whether the host is without power: nothing comes in or goes out.
     """
 
@@ -69,6 +70,7 @@ class Kernel:
         self.sockets: dict[int, Socket] = {}
         self.host = host
         self.attachments: list[Attachment] = []
+        self.paths: dict[str, int] = {}
         self.is_down = False
 
     @property
@@ -125,6 +127,7 @@ class Kernel:
         @param silently: the other ends are not told, and connections that
             still had something to send are forgotten.
         """
+        self.paths.clear()
         for each in list(self.sockets.values()):
             each.vanish(silently=silently)
         if silently:

@@ -46,6 +46,7 @@ class Stream:
     @ivar remote: the other end's, as we see it.
     @ivar state: how far it has come.
     @ivar error: the error number by which it ended; 0 when there was none.
+    @ivar low_water: with so many bytes not yet sent it counts as full.
     @ivar is_orphan: whether the application has let go of it.
     """
 
@@ -67,6 +68,7 @@ class Stream:
         self.remote = remote
         self.state = state
         self.error = 0
+        self.low_water = SEND_BUFFER
         self.is_orphan = False
         # What we send.
         self._unsent: deque[Segment] = deque()
@@ -89,8 +91,6 @@ class Stream:
         self._sample: tuple[int, float] | None = None
         self._smoothed: float | None = None
 
-    # ------------------------------------------------------- the application's side
-
     @property
     def is_readable(self) -> bool:
         """
@@ -105,7 +105,8 @@ class Stream:
         """
         if self.error:
             return True
-        return self.state is State.ESTABLISHED and self._queued < SEND_BUFFER
+        is_full = self._queued >= SEND_BUFFER or self._next - self._sent >= self.low_water
+        return self.state is State.ESTABLISHED and not is_full
 
     def open(self) -> None:
         """
@@ -196,8 +197,6 @@ class Stream:
         self._finished(self)
         self._changed(self)
 
-    # ----------------------------------------------------------- the network's side
-
     def receive(self, segment: Segment) -> None:
         """
         Take a segment from the other end.
@@ -246,9 +245,9 @@ class Stream:
         """
         Forget what arrived at the other end, and send what there is room for.
         """
+        was_writable = self.is_writable
         self._room = segment.acknowledged + segment.window
         if segment.acknowledged > self._acknowledged:
-            was_full = self._queued >= SEND_BUFFER
             self._acknowledged = segment.acknowledged
             while self._unacknowledged:
                 first = self._unacknowledged[0]
@@ -263,11 +262,11 @@ class Stream:
                 self._sample = None
             self._timeout = max(LEAST_TIMEOUT, 2 * (self._smoothed or 0.0))
             self._last_progress = now
-            if was_full and self._queued < SEND_BUFFER:
-                self._changed(self)
             if self._unacknowledged:
                 self._set_timer()
         self._send_more()
+        if self.is_writable and not was_writable:
+            self._changed(self)
         if not (self._unacknowledged or self._unsent):
             self._stop_timer()
 
@@ -323,8 +322,6 @@ class Stream:
         self._transmit(
             self, segment._replace(acknowledged=self._expected, window=self._told_window)
         )
-
-    # ------------------------------------------------------------------- the timer
 
     def _set_timer(self) -> None:
         """

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamSocket"]
 
+#: Linux's number where the platform has no such option.
+_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+
 
 class StreamSocket:
     """
@@ -163,17 +166,26 @@ class StreamSocket:
 
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
         """
-        Keep an option; C{SO_LINGER} of 0 seconds makes L{close} a reset.
+        Keep an option. Two have an effect: C{SO_LINGER} of 0 seconds makes
+        L{close} a reset, C{TCP_NOTSENT_LOWAT} makes the socket full sooner.
         """
         if isinstance(value, bytes):
             self._is_resetting = struct.unpack("ii", value) == (1, 0)
         else:
             self._options[level, option] = int(value)
+            is_low_water = (level, option) == (socket.IPPROTO_TCP, _NOTSENT_LOWAT)
+            if is_low_water and self._stream is not None:
+                self._stream.low_water = int(value)
 
-    def getsockopt(self, level: int, option: int) -> int:
+    def getsockopt(self, level: int, option: int, size: int = 0) -> int | bytes:
         """
         Return an option; C{SO_ERROR} is how a connection attempt ended.
+
+        With a size it is C{SO_PEERCRED} that is asked for: the other end of a
+        UNIX socket is always a program of the same user.
         """
+        if size:
+            return struct.pack("3i", os.getpid(), os.geteuid(), os.getegid())
         if (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR):
             return 0 if self._stream is None else self._stream.error
         return self._options.get((level, option), 0)

@@ -4,10 +4,14 @@ A simulated host as a reactor.
 
 from __future__ import annotations
 
+import os
+import socket
+import struct
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.error import CannotListenError, DNSLookupError
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.endpoints import UNIXClientEndpoint, UNIXServerEndpoint
+from twisted.internet.error import CannotListenError, ConnectError, DNSLookupError
 from twisted.internet.interfaces import (
     IReactorFDSet,
     IReactorFromThreads,
@@ -16,6 +20,7 @@ from twisted.internet.interfaces import (
     IReactorTCP,
     IReactorTime,
     IReactorUDP,
+    IReactorUNIX,
 )
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Factory, Protocol
 from twisted.internet.task import Clock, LoopingCall
@@ -88,6 +93,7 @@ class ReactorTests(HostCase):
             IReactorTCP,
             IReactorTime,
             IReactorUDP,
+            IReactorUNIX,
         ):
             self.assertTrue(verifyObject(interface, self.alice))
 
@@ -173,6 +179,60 @@ class ReactorTests(HostCase):
         self.network.advance(1)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertFalse(made[0].transport.connected)
+
+
+class UNIXTests(HostCase):
+    """
+    UNIX sockets of a host.
+    """
+
+    def connect(self, host: Any) -> Any:
+        """
+        Connect to a path.
+        """
+        connecting = UNIXClientEndpoint(host, "/run/app").connect(Factory.forProtocol(Protocol))
+        self.network.advance(0.1)
+        return connecting
+
+    def test_path(self) -> None:
+        """
+        A path is reached from the same host, until nobody listens there any more.
+        """
+        accepted: list[Any] = []
+
+        class Server(Protocol):
+            @override
+            def connectionMade(self) -> None:
+                accepted.append(self)
+
+        port: Any = self.successResultOf(
+            UNIXServerEndpoint(self.alice, "/run/app").listen(Factory.forProtocol(Server))
+        )
+        self.assertEqual(port.getHost(), UNIXAddress(b"/run/app"))
+        with self.assertRaises(CannotListenError):
+            self.alice.listenUNIX("/run/app", Factory())
+        client: Any = self.successResultOf(self.connect(self.alice))
+        credentials = (
+            accepted[0]
+            .transport.getHandle()
+            .getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        )
+        self.assertEqual(struct.unpack("3i", credentials)[1], os.geteuid())
+        self.failureResultOf(self.connect(self.bob), ConnectError)
+        stopping = port.stopListening()
+        self.network.advance(0)
+        self.successResultOf(stopping)
+        self.failureResultOf(self.connect(self.alice), ConnectError)
+        self.assertTrue(client.transport.connected)
+
+    def test_killed(self) -> None:
+        """
+        A path is free again when the process is gone.
+        """
+        self.alice.listenUNIX("/run/app", Factory())
+        self.alice.kill()
+        self.alice.restart()
+        self.alice.listenUNIX("/run/app", Factory())
 
 
 class ResolverTests(HostCase):

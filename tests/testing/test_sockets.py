@@ -281,6 +281,26 @@ class SimulatedSocketTests(SocketContract, SynchronousTestCase):
         self.network.advance(5)
         self.assertEqual(clients[1].connect_ex(("192.0.2.1", 80)), errno.EISCONN)
 
+    def test_low_water(self) -> None:
+        """
+        A socket that may have little unsent is full sooner.
+        """
+        listening, one = self.stream_socket(), self.stream_socket()
+        listening.bind(("", 80))
+        listening.listen(1)
+        one.connect_ex(("192.0.2.1", 80))
+        self.settle()
+        two, _ = listening.accept()
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 10_000)
+        self.assertTrue(one.is_writable)
+        while one.is_writable:
+            one.send(b"x" * 16_384)
+            self.settle()
+        self.assertTrue(one.send(b"more") == 4)
+        two.recv(200_000)
+        self.settle()
+        self.assertTrue(one.is_writable)
+
     def test_overflow(self) -> None:
         """
         Datagrams that nobody reads are lost beyond what the buffer holds.
