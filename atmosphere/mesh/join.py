@@ -39,7 +39,7 @@ __all__ = [
     "RedeemAsked",
 ]
 
-SERVICE = "join"
+SERVICE = "atmosphere.join"
 #: Seconds between a request and its refusal, whatever the reason.
 REFUSAL_DELAY = 1.0
 #: The one thing that a refused joiner is told.

@@ -1,0 +1,319 @@
+# -*- test-case-name: tests.node.test_links -*-
+"""
+A node's links: which ways lead to a peer, who may come in, what peers are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol, IReactorTime
+from twisted.logger import Logger
+
+from atmosphere.addresses import TransportAddress
+from atmosphere.engine_driver import EngineClock
+from atmosphere.errors import DecodeError, NoPathError, StreamRefusedError
+from atmosphere.identity import NodeID, NodeKey
+from atmosphere.membership import Membership
+from atmosphere.network.path.exchange import decode_offer, encode_offer
+from atmosphere.network.path.paths import Paths
+from atmosphere.network.path.reports import PathEvent, PathSilent
+from atmosphere.network.path.selection import PathPolicy
+from atmosphere.network.path.ways import DirectWay, RelayedWay, Way
+from atmosphere.network.quic.connection import Link
+from atmosphere.network.quic.core import CloseCode
+from atmosphere.network.quic.endpoint import LinkEndpoint
+from atmosphere.network.relay.client import RelayClient
+from atmosphere.rate import TokenBucket
+
+from .mesh import NodeMesh
+from .ports import NodePorts
+from .relays import RelaySet
+from .surroundings import Surroundings
+
+__all__ = ["NodeLinks", "ServiceFactory"]
+
+MAX_DIRECT = 4
+CHECKS_PER_SECOND = 100.0
+
+#: Makes the protocol for a stream of a link; raises L{StreamRefusedError} to refuse.
+ServiceFactory = Callable[[Link], IProtocol]
+
+
+class NodeLinks:
+    """
+    What a node decides about its links.
+
+    @ivar endpoint: the links themselves.
+    @ivar services: what is served to members, by name.
+    @ivar guest_services: what is served to those that want to join.
+    @ivar on_connected: called with each link that is connected.
+    @ivar on_closed: called with each link that is closed, and why.
+    @ivar on_path: called when a link's paths changed.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        key: NodeKey,
+        instance: bytes,
+        mesh: NodeMesh,
+        surroundings: Surroundings,
+        *,
+        entropy: Callable[[int], bytes],
+        policy: PathPolicy,
+    ) -> None:
+        self.services: dict[str, ServiceFactory] = {}
+        self.guest_services: dict[str, ServiceFactory] = {}
+        self.datagram_services: dict[str, Callable[[Link, bytes], None]] = {}
+        self.on_connected: list[Callable[[Link], None]] = []
+        self.on_closed: list[Callable[[Link, str], None]] = []
+        self.on_path: list[Callable[[Link, PathEvent], None]] = []
+        self._reactor = reactor
+        self._clock = EngineClock(reactor)
+        self._mesh = mesh
+        self._surroundings = surroundings
+        self._entropy = entropy
+        self._policy = policy
+        self._budget = TokenBucket(CHECKS_PER_SECOND, CHECKS_PER_SECOND)
+        self.endpoint = LinkEndpoint(reactor, key, instance, self, entropy=entropy)
+
+    @property
+    def _relays(self) -> RelaySet:
+        """
+        The relays, once the node has them.
+        """
+        return self._surroundings.relays
+
+    @property
+    def _ports(self) -> NodePorts:
+        """
+        The UDP ports.
+        """
+        return self._surroundings.ports
+
+    # Dialling.
+
+    def relay_urls_of(self, peer: NodeID, extra: Iterable[str] = ()) -> list[str]:
+        """
+        List the relays by which a peer may be reached, its own first.
+        """
+        member = None if self._mesh.roster is None else self._mesh.roster.get(peer)
+        named = () if member is None or member.record is None else member.record.relays
+        known = self._surroundings.trusted_relays
+        for url in named:
+            self._relays.use_for_peer(url, [*known, *extra])
+        return list(dict.fromkeys([*extra, *named, *known]))
+
+    def ways_to(
+        self,
+        peer: NodeID,
+        *,
+        relays: Iterable[str] = (),
+        endpoints: Iterable[TransportAddress] = (),
+    ) -> list[Way]:
+        """
+        List the ways that may lead to a peer now.
+
+        @param relays: URLs that a join code names.
+        @param endpoints: addresses that a join code names.
+        """
+        ways: list[Way] = []
+        if self._policy is not PathPolicy.DIRECT:
+            for url in self.relay_urls_of(peer, relays):
+                client = self._relays.clients.get(url)
+                if client is not None and client.is_welcomed:
+                    ways.append(self._relays.way(url, peer))
+        member = None if self._mesh.roster is None else self._mesh.roster.get(peer)
+        told = [] if member is None or member.record is None else list(member.record.endpoints)
+        rules = self._surroundings.rules()
+        direct = [
+            DirectWay(address)
+            for address in dict.fromkeys([*endpoints, *told])
+            if rules.refusal(address, is_near=self._surroundings.is_near(address)) is None
+            and self._ports.port_of(is_ipv6=address.is_ipv6) is not None
+        ]
+        if self._policy is not PathPolicy.RELAYED:
+            ways += direct[:MAX_DIRECT]
+        return ways
+
+    def connect(self, peer: NodeID, ways: Sequence[Way] | None = None) -> Deferred[Link]:
+        """
+        Find the link to a peer, or make it.
+
+        @param ways: by which; by default all that are known.
+        @return: fires with a link that is connected; fails with L{LinkError}.
+            Cancelling it gives a dial up that nobody else waits for.
+        """
+        link = self.endpoint.link_to(peer)
+        if link is not None and link.is_open and not link.is_silent:
+            found: Deferred[Link] = Deferred()
+            found.callback(link)
+            return found
+        known = self.ways_to(peer) if ways is None else list(ways)
+        if not known:
+            nowhere: Deferred[Link] = Deferred()
+            nowhere.errback(
+                NoPathError("no way to it is known: no relay has let us in, and no address is told")
+            )
+            return nowhere
+        return self.endpoint.dial(peer, known)
+
+    # What an endpoint asks: see L{LinkPolicy}.
+
+    def check_membership(self, peer: NodeID, chain: bytes) -> Membership | None:
+        """
+        Say what a peer is in our mesh.
+        """
+        return self._mesh.check(peer, chain)
+
+    def own_chain(self) -> bytes:
+        """
+        Hand out our membership chain.
+        """
+        return self._mesh.chain
+
+    def send(self, way: Way, datagrams: list[bytes]) -> None:
+        """
+        Send datagrams by a way.
+        """
+        match way:
+            case DirectWay(address):
+                self._ports.send(address, datagrams)
+            case RelayedWay():
+                self._relays.send(way, datagrams)
+
+    def make_paths(self, peer: NodeID | None, is_dialler: bool, now: float) -> Paths:
+        """
+        Make the path layer of a new link.
+        """
+        return Paths(
+            is_dialler=is_dialler,
+            entropy=self._entropy,
+            now=now,
+            budget=self._budget,
+            rules=self._surroundings.rules(),
+            policy=self._policy,
+        )
+
+    def offer(self, paths: Paths, peer: NodeID) -> bytes:
+        """
+        Say where we can be reached.
+        """
+        offer = paths.local_offer(self._surroundings.candidates(), self._relays.welcomed)
+        return encode_offer(offer)
+
+    def offer_received(self, link: Link, payload: bytes) -> None:
+        """
+        Take what a peer says of where it can be reached.
+        """
+        try:
+            offer = decode_offer(payload)
+        except DecodeError as error:
+            link.close(str(error), CloseCode.VIOLATED)
+            return
+        paths = link.core.paths
+        link.call_core(paths.set_remote_offer, offer, link.now())
+        for url in offer.relays:
+            client = self._relays.clients.get(url)
+            if client is not None and client.is_welcomed:
+                link.call_core(paths.way_back, self._relays.way(url, link.peer), link.now())
+
+    def accept_stream(self, link: Link, service: str) -> IProtocol:
+        """
+        Serve a stream.
+        """
+        served = self.guest_services if link.membership is None else self.services
+        make = served.get(service)
+        if make is None:
+            if link.membership is None:
+                raise StreamRefusedError("only members are served")
+            raise StreamRefusedError("there is no such service here")
+        return make(link)
+
+    def datagram_received(self, link: Link, service: str, data: bytes) -> None:
+        """
+        Hand a datagram to its service; without one it is lost.
+        """
+        take = self.datagram_services.get(service)
+        if take is not None and link.membership is not None:
+            take(link, data)
+
+    def link_connected(self, link: Link) -> None:
+        """
+        Note a link.
+        """
+        kind = "linked with" if link.membership is not None else "a guest:"
+        self._log.info("{kind} {peer}", kind=kind, peer=link.peer.short)
+        for listener in list(self.on_connected):
+            listener(link)
+
+    def link_closed(self, link: Link, reason: str) -> None:
+        """
+        Note the end of a link.
+        """
+        self._log.info("the link with {peer} ended: {reason}", peer=link.peer.short, reason=reason)
+        for listener in list(self.on_closed):
+            listener(link, reason)
+
+    def path_event(self, link: Link, event: PathEvent) -> None:
+        """
+        Note what became of a link's paths; dial anew when all are silent.
+        """
+        self._log.debug("{peer}: {event}", peer=link.peer.short, event=event)
+        if isinstance(event, PathSilent) and self.endpoint.link_to(link.peer) is link:
+            self.endpoint.dial(link.peer, self.ways_to(link.peer)).addErrback(
+                lambda failure: self._log.debug(
+                    "{peer} does not answer: {reason}",
+                    peer=link.peer.short,
+                    reason=failure.value,
+                )
+            )
+        for listener in list(self.on_path):
+            listener(link, event)
+
+    # What changes around us.
+
+    def relay_changed(self, client: RelayClient) -> None:
+        """
+        Tell each link that a relay came or went.
+        """
+        for link in self.endpoint.links:
+            way = self._relays.way(client.url, link.peer)
+            paths = link.core.paths
+            if not client.is_welcomed:
+                link.call_core(paths.way_lost, way, link.now(), "its relay is gone")
+            elif self._is_offered(link, client.url):
+                link.call_core(paths.way_back, way, link.now())
+        self.addresses_changed()
+
+    def _is_offered(self, link: Link, url: str) -> bool:
+        """
+        Say whether a peer listens at a relay.
+        """
+        offer = link.core.paths.remote_offer
+        return offer is None or url in offer.relays
+
+    def addresses_changed(self) -> None:
+        """
+        Tell each peer where we can be reached now.
+        """
+        candidates = self._surroundings.candidates()
+        for link in self.endpoint.links:
+            offer = link.core.paths.new_local_candidates(
+                candidates, self._relays.welcomed, link.now(), self._surroundings.rules()
+            )
+            if offer is not None:
+                link.call_core(link.core.send_offer, encode_offer(offer))
+
+    def recheck(self) -> None:
+        """
+        Cut the links of those that are no members any more.
+        """
+        roster = self._mesh.roster
+        for link in self.endpoint.links:
+            if link.membership is not None and (roster is None or link.peer not in roster):
+                link.close("no member of this mesh any more", CloseCode.REFUSED)

@@ -1,0 +1,347 @@
+# -*- test-case-name: tests.node.test_mesh -*-
+"""
+The mesh that a node is in: its roster, kept on disk, and its own place there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+
+from twisted.logger import Logger
+
+from atmosphere.addresses import TransportAddress
+from atmosphere.certificates import MEMBER
+from atmosphere.errors import DecodeError, JoinError, MembershipError
+from atmosphere.identity import NodeID, NodeKey
+from atmosphere.membership import (
+    Membership,
+    decode_chain,
+    found_mesh,
+    issue_certificate,
+    membership_of,
+    verify_chain,
+)
+from atmosphere.mesh.join import Admitted, Introduced
+from atmosphere.mesh.record import sign_record
+from atmosphere.mesh.roster import Change, Joined, Left, Member, Revoked, Roster, Updated
+
+from .database import StoredMember
+from .store import NodeStore, StoredMesh
+
+__all__ = ["NodeMesh"]
+
+RECORD_SEQUENCE = "record_sequence"
+
+
+class NodeMesh:
+    """
+    Who belongs to our mesh, and what we are in it.
+
+    @ivar roster: the members; C{None} while the node is in no mesh.
+    @ivar listeners: called with each change.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, store: NodeStore, *, wall: Callable[[], float], entropy: Callable[[int], bytes]
+    ) -> None:
+        self.roster: Roster | None = None
+        self.listeners: list[Callable[[Change], None]] = []
+        self._store = store
+        self._wall = wall
+        self._entropy = entropy
+        self._own: Membership | None = None
+        self._load()
+
+    def _load(self) -> None:
+        """
+        Read what was kept.
+        """
+        stored = self._store.mesh
+        if stored is None:
+            self.roster, self._own = None, None
+            return
+        self.roster = Roster(stored.mesh_id)
+        self._own = membership_of(decode_chain(stored.chain))
+        if self._store.revocations is not None:
+            self.roster.restore_revocations(self._store.revocations)
+        for member in self._store.members():
+            try:
+                self.roster.restore(member.chain, member.record, seen=member.seen)
+            except DecodeError as error:
+                self._log.warn("a member on the disk is damaged: {error}", error=error)
+        self.roster.restore(stored.chain, self._own_record())
+
+    def _own_record(self) -> bytes | None:
+        """
+        Find our newest record among the members on the disk.
+        """
+        assert self.roster is not None
+        own = self.roster.get(self._store.key.node_id)
+        return None if own is None or own.record is None else own.record.encoded
+
+    @property
+    def node_id(self) -> NodeID:
+        """
+        Who we are.
+        """
+        return self._store.key.node_id
+
+    @property
+    def stored(self) -> StoredMesh | None:
+        """
+        The mesh as it is kept; C{None} if the node is in none.
+        """
+        return self._store.mesh
+
+    @property
+    def own(self) -> Membership | None:
+        """
+        What we are in the mesh.
+        """
+        return self._own
+
+    @property
+    def chain(self) -> bytes:
+        """
+        Our membership chain; empty without a mesh.
+        """
+        stored = self._store.mesh
+        return b"" if stored is None else stored.chain
+
+    @property
+    def is_admin(self) -> bool:
+        """
+        Whether we may admit others.
+        """
+        return self._own is not None and self._own.is_admin
+
+    def others(self) -> list[Member]:
+        """
+        List the members but ourselves, by name.
+        """
+        members = [] if self.roster is None else list(self.roster)
+        return sorted(
+            (member for member in members if member.node != self.node_id),
+            key=lambda member: (member.name, member.node),
+        )
+
+    def check(self, peer: NodeID, chain: bytes) -> Membership | None:
+        """
+        Say what a peer is in our mesh.
+
+        @param chain: what it showed.
+        @return: C{None} for one that shows nothing and may ask to join.
+        @raise MembershipError: it may not be linked to.
+        """
+        if self.roster is None:
+            raise MembershipError("this node is in no mesh yet")
+        if not chain:
+            if not self.is_admin:
+                raise MembershipError("this node cannot admit others")
+            return None
+        membership = verify_chain(
+            chain,
+            peer,
+            mesh_id=self.roster.mesh_id,
+            wall=self._wall(),
+            revocations=self.roster.revocations,
+        )
+        self.merge(lambda roster: roster.merge_chain(chain, self._wall()))
+        return membership
+
+    def merge(self, change: Callable[[Roster], list[Change]]) -> list[Change]:
+        """
+        Change the roster, keep what changed on disk, then tell the listeners.
+
+        @raise DecodeError: what is to be merged is malformed.
+        @raise MembershipError: it does not hold.
+        """
+        if self.roster is None:
+            return []
+        changes = change(self.roster)
+        self.keep(changes)
+        return changes
+
+    def keep(self, changes: Sequence[Change]) -> None:
+        """
+        Keep changes on disk, then tell the listeners.
+        """
+        kept = [each.member for each in changes if isinstance(each, Joined | Updated)]
+        if kept:
+            self._store.upsert_members(map(_to_store, kept))
+        gone = [each.node for each in changes if isinstance(each, Left)]
+        if gone:
+            self._store.remove_members(gone)
+        for each in changes:
+            if isinstance(each, Revoked):
+                self._store.save_revocations(each.revocations.encoded)
+        for each in changes:
+            self._renewed(each)
+            for listener in list(self.listeners):
+                listener(each)
+
+    def _renewed(self, change: Change) -> None:
+        """
+        Keep our own chain when a newer one has come.
+        """
+        stored = self._store.mesh
+        if (
+            isinstance(change, Updated)
+            and stored is not None
+            and change.member.node == self.node_id
+            and change.member.chain != stored.chain
+        ):
+            self._own = change.member.membership
+            self._store.save_mesh(dataclasses.replace(stored, chain=change.member.chain))
+
+    def found(self, mesh_name: str, relays: Iterable[str]) -> None:
+        """
+        Found a mesh: its root key and our own certificate as its first admin.
+
+        @raise StateError: it cannot be kept.
+        """
+        root = NodeKey(self._entropy(32))
+        chain = found_mesh(
+            root,
+            self.node_id,
+            self._store.settings.name,
+            wall=self._wall(),
+            entropy=self._entropy,
+        )
+        self._store.save_root_key(root.seed)
+        mesh_id = decode_chain(chain).mesh_id
+        self._enter(StoredMesh(mesh_id, mesh_name, chain, tuple(relays)))
+
+    def adopt(self, admitted: Admitted, relays: Iterable[str]) -> None:
+        """
+        Become a member: keep the chain first, then whom the issuer named.
+        """
+        membership = admitted.membership
+        self._enter(
+            StoredMesh(membership.mesh_id, admitted.mesh_name, admitted.chain, tuple(relays))
+        )
+        if admitted.revocations is not None:
+            encoded = admitted.revocations.encoded
+            self.merge(lambda roster: roster.merge_revocations(encoded, self._wall()))
+        for introduced in admitted.members:
+            self._introduce(introduced)
+
+    def _introduce(self, introduced: Introduced) -> None:
+        """
+        Take in one whom the issuer named, if what it says holds.
+        """
+        chain, record = introduced
+        try:
+            self.merge(lambda roster: roster.merge_chain(chain, self._wall()))
+            if record is not None:
+                self.merge(lambda roster: roster.merge_record(record, self._wall()))
+        except (DecodeError, MembershipError) as error:
+            self._log.warn("the issuer named a member that does not hold: {error}", error=error)
+
+    def _enter(self, mesh: StoredMesh) -> None:
+        """
+        Keep a mesh, and begin its roster with ourselves.
+        """
+        self._store.save_mesh(mesh)
+        self._load()
+        assert self.roster is not None
+        own = self.roster.get(self.node_id)
+        assert own is not None
+        self._store.upsert_members([_to_store(own)])
+
+    def leave(self) -> StoredMesh:
+        """
+        Forget the mesh.
+
+        @return: what was left.
+        @raise JoinError: the node is in none.
+        """
+        stored = self._store.mesh
+        if stored is None:
+            raise JoinError("this node is in no mesh")
+        self._store.forget_mesh()
+        self._load()
+        return stored
+
+    def issue(self, node: NodeID, wanted_name: str) -> bytes:
+        """
+        Certify a joiner, and take it into the roster.
+
+        A joiner that has a certificate gets another under the same name.
+
+        @return: its chain.
+        @raise MembershipError: we may not, or the node was revoked.
+        """
+        if self.roster is None:
+            raise MembershipError("this node is in no mesh")
+        chain = issue_certificate(
+            self._store.key,
+            self.chain,
+            node,
+            self.roster.name_for(node, wanted_name),
+            wall=self._wall(),
+            entropy=self._entropy,
+            roles=frozenset({MEMBER}),
+            revocations=self.roster.revocations,
+        )
+        self.merge(lambda roster: roster.merge_chain(chain, self._wall()))
+        return chain
+
+    def publish(
+        self,
+        endpoints: Sequence[TransportAddress],
+        relays: Sequence[str],
+        services: Sequence[str],
+        version: str,
+    ) -> None:
+        """
+        Sign a new record of ourselves, if what it says is new.
+        """
+        if self.roster is None:
+            return
+        own = self.roster.get(self.node_id)
+        record = None if own is None else own.record
+        told = (tuple(endpoints), tuple(relays), tuple(services), version)
+        if record is not None and told == (
+            record.endpoints,
+            record.relays,
+            record.services,
+            record.version,
+        ):
+            return
+        last = self._store.fact(RECORD_SEQUENCE)
+        sequence = max(
+            last if isinstance(last, int) else 0, 0 if record is None else record.sequence
+        )
+        self._store.save_fact(RECORD_SEQUENCE, sequence + 1)
+        signed = sign_record(
+            self._store.key,
+            self.roster.mesh_id,
+            sequence + 1,
+            wall=self._wall(),
+            endpoints=endpoints,
+            relays=relays,
+            services=services,
+            version=version,
+        )
+        self.merge(lambda roster: roster.merge_record(signed.encoded, self._wall()))
+
+    def introductions(self) -> list[Introduced]:
+        """
+        List all members as a joiner is told of them.
+        """
+        return [
+            (member.chain, None if member.record is None else member.record.encoded)
+            for member in (() if self.roster is None else self.roster)
+        ]
+
+
+def _to_store(member: Member) -> StoredMember:
+    """
+    Bring a member to the form in which it is kept.
+    """
+    record = None if member.record is None else member.record.encoded
+    return StoredMember(member.node.raw, member.chain, record, member.seen)

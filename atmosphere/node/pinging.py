@@ -1,0 +1,213 @@
+# -*- test-case-name: tests.node.test_pinging -*-
+"""
+The command C{ping}: how long a reply takes, and by which path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from twisted.internet.defer import Deferred, TimeoutError as DeferredTimeoutError
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from atmosphere.errors import AtmosphereError, LinkError
+from atmosphere.identity import NodeID
+from atmosphere.network.path.reports import PathChanged, PathEvent
+from atmosphere.network.path.ways import way_text
+from atmosphere.network.quic.connection import Link
+from atmosphere.services.ping import PING_SERVICE, PingClient
+
+from .links import NodeLinks
+
+__all__ = ["PingRun", "path_of"]
+
+JSON = dict[str, Any]
+RETRY_PAUSE = 0.25
+
+
+def path_of(link: Link) -> JSON | None:
+    """
+    Describe the path of a link.
+
+    @return: C{kind}, C{remote} and C{rtt_ms}; C{None} if nothing carries data.
+    """
+    path = link.path
+    if path is None:
+        return None
+    rtt = None if path.rtt is None else round(path.rtt * 1000, 3)
+    return {"kind": path.kind, "remote": way_text(path.way), "rtt_ms": rtt}
+
+
+@dataclass
+class PingRun:
+    """
+    One run of pings to one peer.
+
+    @ivar node: the peer.
+    @ivar count: how many; 0 for as long as nobody cancels.
+    @ivar interval: seconds between them.
+    @ivar timeout: seconds for each reply, and for the link.
+    @ivar until_direct: end with the first reply by a path that is not relayed.
+    @ivar emit: told of each reply.
+    """
+
+    reactor: IReactorTime
+    now: Callable[[], float]
+    links: NodeLinks
+    node: NodeID
+    name: str
+    count: int
+    interval: float
+    timeout: float
+    until_direct: bool
+    emit: Callable[[JSON], None]
+    _sent: int = 0
+    _replies: list[JSON] = field(default_factory=list)
+    _first_reply: float | None = None
+    _direct: float | None = None
+    _pause: Deferred[None] | None = None
+
+    def start(self) -> Deferred[JSON]:
+        """
+        Begin.
+
+        @return: fires with the summary; cancelling ends the run.
+        """
+        return Deferred.fromCoroutine(self._run())
+
+    async def _link(self, started: float) -> Link:
+        """
+        Find a link, for as long as the time allows.
+
+        @raise LinkError: there is none in time.
+        """
+        while True:
+            left = self.timeout - (self.now() - started)
+            try:
+                if left > 0:
+                    return await self.links.connect(self.node).addTimeout(left, self.reactor)
+            except DeferredTimeoutError:
+                pass
+            except LinkError as error:
+                if left <= RETRY_PAUSE:
+                    raise LinkError(f"{self.name} is not reached: {error}") from None
+                await deferLater(self.reactor, RETRY_PAUSE)
+                continue
+            raise LinkError(f"{self.name} did not answer within {self.timeout:g} s")
+
+    async def _run(self) -> JSON:
+        """
+        Ping until it is enough.
+        """
+        started = self.now()
+        self.links.on_path.append(self._path_event)
+        client: PingClient | None = None
+        link: Link | None = None
+        try:
+            while (not self.count or self._sent < self.count) and not self._is_done():
+                if self._sent:
+                    await self._wait()
+                if link is None or client is None or not link.is_open or link.is_silent:
+                    link, client = await self._open(started)
+                await self._ping(link, client, started)
+        finally:
+            self.links.on_path.remove(self._path_event)
+            if client is not None and client.transport is not None:
+                client.transport.loseConnection()
+        return self._summary(link)
+
+    async def _open(self, started: float) -> tuple[Link, PingClient]:
+        """
+        Open a stream for pings.
+
+        @raise LinkError: there is no link; after the first ping it counts as lost
+            instead.
+        """
+        link = await self._link(started if not self._sent else self.now())
+        client = PingClient(self.reactor, self.now)
+        link.open_stream(PING_SERVICE, client)
+        return link, client
+
+    async def _ping(self, link: Link, client: PingClient, started: float) -> None:
+        """
+        Send one ping and take its reply.
+        """
+        number, self._sent = self._sent, self._sent + 1
+        try:
+            rtt = await client.ping(self.timeout)
+        except (DeferredTimeoutError, ConnectionLost, AtmosphereError):
+            return
+        path = path_of(link)
+        now = self.now()
+        if self._first_reply is None:
+            self._first_reply = now - started
+        if self._direct is None and path is not None and path["kind"] != "relayed":
+            self._direct = now - started
+        reply = {"seq": number, "rtt_ms": round(rtt * 1000, 3), "path": path}
+        self._replies.append(reply)
+        self.emit(reply)
+
+    def _is_done(self) -> bool:
+        """
+        Say whether a reply came by a direct path, if that is what is waited for.
+        """
+        return self.until_direct and self._direct is not None
+
+    async def _wait(self) -> None:
+        """
+        Wait for the next ping's time, or for a better path.
+        """
+        pause: Deferred[None] = Deferred()
+        call = self.reactor.callLater(self.interval, pause.callback, None)
+        self._pause = pause
+        try:
+            await pause
+        finally:
+            self._pause = None
+            if call.active():
+                call.cancel()
+
+    def _path_event(self, link: Link, event: PathEvent) -> None:
+        """
+        Ping at once when a direct path was found.
+        """
+        pause = self._pause
+        if (
+            self.until_direct
+            and isinstance(event, PathChanged)
+            and link.core.peer == self.node
+            and pause is not None
+            and not pause.called
+        ):
+            pause.callback(None)
+
+    def _summary(self, link: Link | None) -> JSON:
+        """
+        Say how it went.
+        """
+        times = [reply["rtt_ms"] for reply in self._replies]
+        return {
+            "peer": self.name,
+            "node_id": str(self.node),
+            "sent": self._sent,
+            "received": len(times),
+            "rtt_ms": {"min": min(times), "median": median(times), "max": max(times)}
+            if times
+            else None,
+            "path": self._replies[-1]["path"] if self._replies else None,
+            "first_reply_ms": _ms(self._first_reply),
+            "direct_ms": _ms(self._direct),
+            "replies": self._replies,
+        }
+
+
+def _ms(seconds: float | None) -> float | None:
+    """
+    Bring seconds to milliseconds.
+    """
+    return None if seconds is None else round(seconds * 1000, 3)

@@ -1,0 +1,195 @@
+# -*- test-case-name: tests.node.test_relays -*-
+"""
+The relays that a node is connected to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.application.service import MultiService
+from twisted.logger import Logger
+
+from atmosphere.addresses import AddressKind, TransportAddress, address_kind
+from atmosphere.errors import ConfigurationError
+from atmosphere.identity import NodeID, NodeKey
+from atmosphere.network.path.ways import RelayedWay, Way
+from atmosphere.network.relay.client import RelayClient
+from atmosphere.network.relay.frames import HelloCredentials
+from atmosphere.network.stun.discovery import Server
+
+__all__ = ["RelaySet"]
+
+MAX_RELAYS = 8
+
+
+class RelaySet(MultiService):
+    """
+    Keeps a client for each relay that the node uses, or that a peer uses.
+
+    @ivar clients: by their URL, the user's own first.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        key: NodeKey,
+        instance: bytes,
+        *,
+        entropy: Callable[[int], bytes],
+        wall: Callable[[], float],
+        random: Callable[[], float],
+        hello: Callable[[], HelloCredentials],
+        deliver: Callable[[Way, Sequence[bytes]], None],
+        on_change: Callable[[RelayClient], None],
+        on_absent: Callable[[NodeID], None],
+        ca_file: str | None = None,
+    ) -> None:
+        """
+        @param hello: what is shown to a relay.
+        @param deliver: takes datagrams for links.
+        @param on_change: told when a relay came or went.
+        @param on_absent: told that a relay does not have a peer.
+        """
+        super().__init__()
+        self.clients: dict[str, RelayClient] = {}
+        self._ways: dict[tuple[str, NodeID], RelayedWay] = {}
+        self._deliver = deliver
+        self._on_absent = on_absent
+
+        def make(url: str) -> RelayClient:
+            """
+            Make a client.
+            """
+            return RelayClient(
+                reactor,
+                url,
+                key,
+                entropy=entropy,
+                wall=wall,
+                random=random,
+                hello=hello,
+                on_datagrams=self._received,
+                on_change=on_change,
+                on_absent=self._absent,
+                ca_file=ca_file,
+                instance=instance,
+            )
+
+        self._make = make
+
+    def use(self, url: str) -> RelayClient | None:
+        """
+        Connect to a relay, if we are not connected already.
+
+        @return: C{None} when there are as many as we keep.
+        @raise ConfigurationError: the URL cannot be used.
+        """
+        client = self.clients.get(url)
+        if client is None:
+            if len(self.clients) >= MAX_RELAYS:
+                return None
+            client = self._make(url)
+            self.clients[url] = client
+            client.setServiceParent(self)
+        return client
+
+    def use_for_peer(self, url: str, known: Sequence[str]) -> RelayClient | None:
+        """
+        Connect to a relay that a peer named: C{wss://}, or one that the user or
+        a join code named too, for others can be read and changed on the way.
+
+        @param known: the URLs that may be C{ws://}.
+        """
+        if not url.startswith("wss://") and url not in known:
+            return None
+        try:
+            return self.use(url)
+        except ConfigurationError as error:
+            self._log.debug("a peer's relay cannot be used: {error}", error=error)
+            return None
+
+    def way(self, url: str, peer: NodeID) -> RelayedWay:
+        """
+        Make the way through a relay to a peer, one object for each.
+        """
+        found = self._ways.get((url, peer))
+        if found is None:
+            if len(self._ways) >= 4096:
+                self._ways.clear()
+            found = self._ways[url, peer] = RelayedWay(url, peer)
+        return found
+
+    def _received(self, client: RelayClient, source: NodeID, datagrams: list[bytes]) -> None:
+        """
+        Hand on what a relay brought.
+        """
+        self._deliver(self.way(client.url, source), datagrams)
+
+    def _absent(self, client: RelayClient, node: NodeID) -> None:
+        """
+        Hand on that a relay does not have a node.
+        """
+        self._on_absent(node)
+
+    def send(self, way: RelayedWay, datagrams: Sequence[bytes]) -> None:
+        """
+        Send datagrams through a relay; without a connection they are lost.
+        """
+        client = self.clients.get(way.relay)
+        if client is not None:
+            client.send(way.peer, datagrams)
+
+    def reconnect(self) -> None:
+        """
+        Greet every relay anew: what we may show has changed.
+        """
+        for client in self.clients.values():
+            if client.running:
+                client.stopService().addCallback(self._start_again, client)
+
+    def _start_again(self, _: None, client: RelayClient) -> None:
+        """
+        Start a client that has stopped, unless all stop.
+        """
+        if self.running:
+            client.startService()
+
+    @property
+    def welcomed(self) -> list[str]:
+        """
+        The URLs of the relays that let us in.
+        """
+        return [url for url, client in self.clients.items() if client.is_welcomed]
+
+    @property
+    def stun_servers(self) -> list[Server]:
+        """
+        The STUN servers beside our relays.
+        """
+        return [
+            Server(urlsplit(url).hostname or "", port)
+            for url, client in self.clients.items()
+            if client.welcome is not None
+            for port in client.welcome.stun_ports
+        ]
+
+    @property
+    def observed(self) -> list[TransportAddress]:
+        """
+        Where our relays see us come from; the ports are those of TCP.
+        """
+        return [client.welcome.observed for client in self.clients.values() if client.welcome]
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """
+        Whether a relay that we use was dialled on loopback and saw us there.
+        """
+        return any(
+            address_kind(observed.packed) is AddressKind.LOOPBACK for observed in self.observed
+        )

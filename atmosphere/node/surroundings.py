@@ -1,0 +1,258 @@
+# -*- test-case-name: tests.node.test_surroundings -*-
+"""
+Where a node is: its interfaces, its public addresses, its relays.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from atmosphere.addresses import TransportAddress
+from atmosphere.errors import LinkError
+from atmosphere.network.nat.candidates import (
+    AddressRules,
+    Candidate,
+    CandidateType,
+    Interface,
+    host_candidates,
+    make_candidate,
+    networks_of,
+    prune,
+)
+from atmosphere.network.stun.discovery import Discovery, Server
+from atmosphere.network.stun.service import PublicAddressFinder, resolver
+
+from .api import JSON
+from .config import NodeConfig
+from .ports import NodePorts
+from .relays import RelaySet
+from .report import gather, relay_facts, stun_servers
+
+__all__ = ["Surroundings"]
+
+LOOK_EVERY = 10.0
+
+
+class Surroundings:
+    """
+    Knows by which addresses the node can be reached, and says when that changes.
+
+    @ivar ports: the UDP ports.
+    @ivar relays: the relays.
+    @ivar public: what STUN servers said last.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        config: NodeConfig,
+        ports: NodePorts,
+        *,
+        list_interfaces: Callable[[], list[Interface]],
+        changed: Callable[[], None],
+    ) -> None:
+        """
+        @param list_interfaces: see L{atmosphere.network.nat.interfaces}.
+        @param changed: called when our addresses are others than before.
+        """
+        self.ports = ports
+        self.relays: RelaySet
+        self.mesh_relays: Sequence[str] = ()
+        self.public: Discovery | None = None
+        self._reactor = reactor
+        self._config = config
+        self._list_interfaces = list_interfaces
+        self._changed = changed
+        self._interfaces: list[Interface] = []
+        self._finder: PublicAddressFinder | None = None
+        self._finding: Deferred[Discovery] | None = None
+        self._candidates: tuple[Candidate, ...] = ()
+        self._loop = LoopingCall(self.look)
+        self._loop.clock = reactor
+
+    # Life.
+
+    def start(self) -> None:
+        """
+        Begin to look around, once the ports are open.
+        """
+        self._finder = PublicAddressFinder(
+            self._reactor,
+            resolver(self._reactor),
+            ipv4=self.ports.stun.get(False),
+            ipv6=self.ports.stun.get(True),
+        )
+        self._loop.start(LOOK_EVERY, now=True)
+
+    def stop(self) -> None:
+        """
+        Look around no more.
+        """
+        if self._loop.running:
+            self._loop.stop()
+        if self._finding is not None:
+            self._finding.cancel()
+            self._finding = None
+
+    def look(self) -> None:
+        """
+        See whether our interfaces have changed.
+        """
+        interfaces = self._list_interfaces()
+        if interfaces != self._interfaces:
+            is_first = not self._interfaces
+            self._interfaces = interfaces
+            if not is_first:
+                self._log.info("the network interfaces have changed")
+                self.public = None
+                if self._finder is not None:
+                    self._finder.forget()
+            self.ask()
+        self.review()
+
+    def review(self) -> None:
+        """
+        Say so if our addresses are others than before.
+        """
+        candidates = self.candidates()
+        if candidates != self._candidates:
+            self._candidates = candidates
+            self._changed()
+
+    @property
+    def stun_servers(self) -> list[Server]:
+        """
+        The STUN servers that the user named, and those beside our relays.
+        """
+        named = [Server(each.host, each.port) for each in self._config.stun_servers]
+        return list(dict.fromkeys([*named, *self.relays.stun_servers]))
+
+    def ask(self) -> None:
+        """
+        Ask our STUN servers for our public address, if there are any.
+        """
+        servers = self.stun_servers
+        if self._finder is None or not servers or not self.ports.stun:
+            return
+        if self._finding is None:
+            self._finding = self._finder.find(servers)
+            self._finding.addBoth(self._found)
+
+    def _found(self, result: Any) -> None:
+        """
+        Keep what the servers said.
+        """
+        self._finding = None
+        if isinstance(result, Discovery):
+            for liar in result.liars:
+                self._log.warn("STUN server {server} disagrees with the others", server=str(liar))
+            self.public = result
+            self.review()
+
+    async def learn_public_address(self) -> None:
+        """
+        See that our public address is known, if it can be: ask the public STUN
+        servers when there are neither relays nor servers of our own, and it is allowed.
+        """
+        facts = [relay_facts(client) for client in self.relays.clients.values()]
+        servers = stun_servers(self._config, facts, may_ask_public=True)
+        if self._finder is not None and servers and self.ports.stun:
+            self._found(await self._finder.find(servers))
+
+    async def report(self) -> JSON:
+        """
+        Report on the network, see L{atmosphere.node.report}.
+
+        @raise LinkError: the node does not run.
+        """
+        if self._finder is None:
+            raise LinkError("the node does not run yet")
+        return await gather(
+            self._config,
+            finder=self._finder,
+            port=self.ports.port_of(is_ipv6=False) or self.ports.port_of(is_ipv6=True),
+            relays=[relay_facts(client) for client in self.relays.clients.values()],
+        )
+
+    # Facts.
+
+    @property
+    def trusted_relays(self) -> list[str]:
+        """
+        The relays that the user named, and those that came with the join code.
+        """
+        return list(dict.fromkeys([*self._config.relays, *self.mesh_relays]))
+
+    @property
+    def allows_loopback(self) -> bool:
+        """
+        Whether peers may be on this very machine.
+        """
+        return self._config.allow_loopback or self.relays.is_on_this_machine
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        """
+        List the addresses by which we can be reached, the best first.
+        """
+        found = list(
+            host_candidates(
+                self._bound_interfaces(),
+                ipv4_port=self.ports.port_of(is_ipv6=False),
+                ipv6_port=self.ports.port_of(is_ipv6=True),
+                allow_loopback=self.allows_loopback,
+            )
+        )
+        found += [make_candidate(CandidateType.ADVERTISED, each) for each in self._config.advertise]
+        if self.public is not None:
+            found += [
+                make_candidate(
+                    CandidateType.SERVER_REFLEXIVE,
+                    agreement.address,
+                    server=str(agreement.servers[0]),
+                )
+                for agreement in self.public.agreements
+            ]
+        return prune(found)
+
+    def _bound_interfaces(self) -> Iterable[Interface]:
+        """
+        List the interfaces that our ports listen on.
+        """
+        bound = set(self._config.interfaces)
+        for interface in self._interfaces:
+            every = "::" if ":" in interface.address else "0.0.0.0"
+            if every in bound or interface.address in bound:
+                yield interface
+
+    def rules(self) -> AddressRules:
+        """
+        Say which of a peer's addresses may be sent to.
+        """
+        own = set()
+        for interface in self._interfaces:
+            port = self.ports.port_of(is_ipv6=":" in interface.address)
+            if port is not None:
+                own.add(TransportAddress(interface.address.partition("%")[0], port))
+        return AddressRules(
+            own=frozenset(own),
+            own_networks=networks_of(self._interfaces),
+            allow_loopback=self.allows_loopback,
+        )
+
+    def is_near(self, address: TransportAddress) -> bool:
+        """
+        Say whether a private address may be on our side of a NAT.
+        """
+        packed = ipaddress.ip_address(address.host)
+        return any(
+            network.version == packed.version and packed in network
+            for network in networks_of(self._interfaces)
+        )
