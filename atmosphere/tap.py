@@ -89,6 +89,20 @@ def _collector(name: str, meaning: str) -> Callable[[Options, str], None]:
     return collect
 
 
+def _reader(name: str, kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """
+    Make what reads the number in an option's value.
+    """
+
+    def read(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            raise ValueError(f"--{name} wants a number, not {text[:80]!a}") from None
+
+    return read
+
+
 class Options(usage.Options):
     """
     The command line of C{twistd atmosphere}.
@@ -106,7 +120,10 @@ class Options(usage.Options):
         *([name, None, meaning] for name, _, meaning in _FLAGS),
     ]
 
-    optParameters = [[name, None, None, meaning, kind] for name, _, kind, meaning in _VALUES]
+    optParameters = [
+        [name, None, None, meaning, str if kind is str else _reader(name, kind)]
+        for name, _, kind, meaning in _VALUES
+    ]
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self.environ = os.environ if environ is None else environ

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.cli.test_init -*-
+# -*- test-case-name: tests.cli.test_app -*-
 """
 C{atmosphere init}: make a node.
 """

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.cli.test_invite -*-
+# -*- test-case-name: tests.cli.test_joining -*-
 """
 C{atmosphere invite}: let another machine in.
 """

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.cli.test_join -*-
+# -*- test-case-name: tests.cli.test_joining -*-
 """
 C{atmosphere join} and C{atmosphere leave}: become a member, and cease to be one.
 """

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.cli.test_network -*-
+# -*- test-case-name: tests.cli.test_reading -*-
 """
 C{atmosphere network}: what this machine's network is like.
 """

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.cli.test_peers -*-
+# -*- test-case-name: tests.cli.test_reading -*-
 """
 C{atmosphere peers}: the other members.
 """

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.cli.test_ping -*-
+# -*- test-case-name: tests.cli.test_reading -*-
 """
 C{atmosphere ping}: measure the way to a peer, and see it become direct.
 """

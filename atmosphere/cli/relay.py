@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.cli.test_relay -*-
+# -*- test-case-name: tests.cli.test_serving -*-
 """
 C{atmosphere relay}: run a relay in the foreground.
 """

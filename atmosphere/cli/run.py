@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.cli.test_run -*-
+# -*- test-case-name: tests.cli.test_serving -*-
 """
 Run a reactor in the foreground for one piece of work, and end with its status.
 

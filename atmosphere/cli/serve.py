@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.cli.test_serve -*-
+# -*- test-case-name: tests.cli.test_serving -*-
 """
 C{atmosphere serve}: run this machine's node in the foreground.
 """

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.cli.test_status -*-
+# -*- test-case-name: tests.cli.test_reading -*-
 """
 C{atmosphere status}: who this node is and how it fares.
 """

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.node.test_invitations -*-
+# -*- test-case-name: tests.node.test_database -*-
 """
 Invitations on the disk: each is redeemed as often as it says and no more,
 whatever runs at the same time and whenever the process is killed.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.node.test_state_directory -*-
+# -*- test-case-name: tests.node.test_store -*-
 """
 The directory that a node's state is in: where it is, that nobody else can
 open it, and that only one process writes there.
