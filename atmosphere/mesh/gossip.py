@@ -163,7 +163,6 @@ class GossipExchange:
             return Received()
         replies: list[bytes] = []
         changes: list[Change] = []
-        error = None
         try:
             for message in self._reader.receive(data):
                 if self._replied.level(now) <= 0 or not self._messages.take(1, now):
@@ -175,9 +174,9 @@ class GossipExchange:
                 self._replied.charge(sum(map(len, replies[before:])), now)
         except DecodeError as failure:
             self._is_broken = True
-            error = str(failure)
-        replies.append(b"" if error else self.tick(now))
-        return Received(b"".join(replies), tuple(changes), error)
+            return Received(b"", tuple(changes), str(failure))
+        replies.append(self.tick(now))
+        return Received(b"".join(replies), tuple(changes))
 
     def _take(
         self,
