@@ -35,6 +35,7 @@ __all__ = [
     "Broken",
     "Declined",
     "Issuer",
+    "JoinCode",
     "Joiner",
     "RedeemAsked",
 ]

@@ -215,6 +215,17 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(len(other.roster), 10)
         self.assertEqual(other.exchange.tick(0.0), b"")
 
+    def test_long_pushes(self) -> None:
+        """
+        What does not fit into one message goes in several.
+        """
+        one, other = Side(*CHAINS), Side()
+        members = [Joined(member) for member in one.roster]
+        data = one.exchange.push(members * 3)
+        self.assertGreater(len(data), 65536)
+        self.assertIsNone(other.receive(data).error)
+        self.assertEqual(other.held(), one.held())
+
     def test_known_things_cost_nothing(self) -> None:
         """
         What we hold is recognised before any limit is touched.
@@ -369,9 +380,9 @@ class DigestTests(SynchronousTestCase):
         index.summary(WALL)
         entry = Entry(BOB.node_id, 2**33, 2**33, bytes(16), 2**62)
         count = ENTRIES_PER_MESSAGE + 10
-        index._buckets = {3: [entry] * count, 4: [entry] * 5, 9: [entry]}
-        messages = index.digests([3, 4, 5, 9], WALL, is_answer=False)
-        self.assertEqual(len(messages), 2)
+        index._buckets = {2: [entry], 3: [entry] * count, 4: [entry] * 5, 9: [entry]}
+        messages = index.digests([2, 3, 4, 5, 9], WALL, is_answer=False)
+        self.assertEqual(len(messages), 3)
         self.assertEqual(index.digests([], WALL, is_answer=True), [])
 
     def test_entries(self) -> None:
