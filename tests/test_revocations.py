@@ -35,7 +35,6 @@ from tests.mesh_fixtures import (
     sign,
 )
 
-
 DAY = 86400
 
 
