@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import assert_never
 
 from atmosphere.addresses import (
     AddressKind,
@@ -20,7 +21,6 @@ from atmosphere.addresses import (
     address_kind,
     candidate_refusal,
 )
-from atmosphere.errors import DecodeError
 
 __all__ = [
     "MAX_CANDIDATES",
@@ -201,6 +201,8 @@ def interface_refusal(interface: Interface, *, allow_loopback: bool = False) -> 
             return "an address that names no host"
         case AddressKind.PRIVATE | AddressKind.GLOBAL:
             return None
+        case never:
+            assert_never(never)
 
 
 def host_candidates(
@@ -228,10 +230,7 @@ def host_candidates(
         port = ipv6_port if is_ipv6 else ipv4_port
         if port is None:
             continue
-        try:
-            address = TransportAddress(interface.address, port)
-        except DecodeError:
-            continue
+        address = TransportAddress(interface.address, port)
         preference = max(0, MAX_LOCAL_PREFERENCE - turns[is_ipv6])
         turns[is_ipv6] += 2
         found.append(make_candidate(CandidateType.HOST, address, local_preference=preference))

@@ -77,30 +77,38 @@ def _walk(first: ctypes._Pointer[_Entry]) -> list[Interface]:
     Interfaces that are down, and link-local IPv6 addresses, which mean nothing
     without a zone, are left out.
     """
-    found = []
+    found: list[Interface] = []
     entry = first
-    for _ in range(_MAX_ENTRIES):
-        if ctypes.cast(entry, ctypes.c_void_p).value is None:
-            break
+    while ctypes.cast(entry, ctypes.c_void_p).value is not None and len(found) < _MAX_ENTRIES:
         item = entry.contents
         entry = item.next
         if not item.address or not item.netmask or not item.flags & _IFF_UP:
             continue
-        # A sockaddr of a family that we do not want may be shorter than 24
-        # bytes: its family is read first.
-        head = ctypes.string_at(item.address, 2)
-        packed = read_socket_address(head + bytes(22))
-        if packed is None:
+        # The family first: an address of another one may be shorter than ours.
+        kind = read_socket_address(ctypes.string_at(item.address, 2) + bytes(22))
+        if kind is None:
             continue
-        length = 4 + len(packed) if len(packed) == 4 else 24
-        packed = read_socket_address(ctypes.string_at(item.address, length))
-        mask = head + ctypes.string_at(item.netmask, length)[2:]
-        netmask = read_socket_address(mask)
-        if packed is None or netmask is None or packed[:2] == b"\xfe\x80":
+        packed = _last_bytes(item.address, len(kind))
+        if packed[:2] == b"\xfe\x80":
             continue
+        prefix = prefix_length(_last_bytes(item.netmask, len(kind)))
         name = (item.name or b"").decode("utf-8", "replace")
-        found.append(Interface(name, str(ipaddress.ip_address(packed)), prefix_length(netmask)))
+        found.append(Interface(name, str(ipaddress.ip_address(packed)), prefix))
     return found
+
+
+def _last_bytes(where: int, count: int) -> bytes:
+    """
+    Read the IP address in a C{struct sockaddr} of a known family.
+
+    A BSD cuts the zeros off a netmask's end and says how much is left.
+
+    @param where: its address in memory.
+    @param count: 4 or 16.
+    """
+    length = 8 if count == 4 else 24
+    told = ctypes.string_at(where, 1)[0] if _IS_BSD else length
+    return ctypes.string_at(where, min(told, length)).ljust(length, b"\0")[-count:]
 
 
 def list_interfaces(load: Callable[[str | None], ctypes.CDLL] = ctypes.CDLL) -> list[Interface]:

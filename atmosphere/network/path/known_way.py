@@ -203,15 +203,6 @@ class KnownWay:
         """
         return self.due is not None and self.due <= now and not self._is_exhausted()
 
-    def deadline(self) -> float | None:
-        """
-        Say when L{expire} wants to be called.
-        """
-        ends = self.due if self._is_exhausted() else None
-        if self.trusted_until is None or ends is None:
-            return self.trusted_until if ends is None else ends
-        return min(self.trusted_until, ends)
-
     # ----------------------------------------------------------------- inputs
 
     def start(self, now: float, reason: str = "not yet checked") -> None:

@@ -194,12 +194,11 @@ class Paths:
                 self._quiet_at = now + QUIET_AFTER
         else:
             known.poke(now)
-        if way != self._heard_by:
+        active = self._ways.get(self.active)
+        if way != self._heard_by and active is not None:
             # The peer has changed its way; it may know that ours is dead.
             self._heard_by = way
-            active = self._ways.get(self.active)
-            if active is not None and isinstance(way, DirectWay):
-                active.hurry(now, QUIET_AFTER)
+            active.hurry(now, QUIET_AFTER)
 
     def welcomed(self, now: float) -> None:
         """
@@ -331,12 +330,11 @@ class Paths:
         """
         Hand out the answers and the checks that are due, within the limits.
         """
-        self._last_call = now
-        if self._checker.is_open and self._quiet_at is not None and now >= self._quiet_at:
+        self._advance(now)
+        active = self._ways.get(self.active)
+        if active is not None and self._quiet_at is not None and now >= self._quiet_at:
             self._quiet_at = None
-            active = self._ways.get(self.active)
-            if active is not None:
-                active.hurry(now, QUIET_AFTER)
+            active.hurry(now, QUIET_AFTER)
         is_hurried = self.is_silent and now - self._silent_since < HURRY_FOR
         return self._checker.datagrams_to_send(now, is_hurried=is_hurried)
 
@@ -360,12 +358,7 @@ class Paths:
         """
         Fail what did not answer in time, and see what that means.
         """
-        timer = self.get_timer()
-        if timer is None:
-            return
-        if now - timer > LONGEST_GAP:
-            self.woke(now)
-        self._last_call = now
+        self._advance(now)
         for known in self._ways:
             if known.expire(now):
                 self._decide(now, known.way, f"failed: {known.reason}")
@@ -378,6 +371,16 @@ class Paths:
         return self._events.popleft() if self._events else None
 
     # ---------------------------------------------------------------- insides
+
+    def _advance(self, now: float) -> None:
+        """
+        Note the time, and that the machine slept if we come far too late.
+        """
+        if now - self._last_call > LONGEST_GAP:
+            timer = self.get_timer()
+            if timer is not None and now - timer > LONGEST_GAP:
+                self.woke(now)
+        self._last_call = now
 
     def _decide(self, now: float, way: Way | None, text: str) -> None:
         """

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import assert_never
 
 from .ways import DirectWay, Way, way_text
 
@@ -85,6 +86,8 @@ def is_allowed(way: Way, policy: PathPolicy, has_been_direct: bool = False) -> b
             return _is_direct(way) or not has_been_direct
         case PathPolicy.RELAYED:
             return not _is_direct(way)
+        case never:
+            assert_never(never)
 
 
 def _cost(measured: Measurement) -> float:

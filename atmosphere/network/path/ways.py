@@ -9,7 +9,7 @@ L{atmosphere.network.path.paths}.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.identity import NodeID
@@ -55,3 +55,5 @@ def way_text(way: Way | None) -> str:
             return str(address)
         case RelayedWay(relay):
             return f"relay {relay}"
+        case never:
+            assert_never(never)

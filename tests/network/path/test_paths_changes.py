@@ -83,6 +83,15 @@ class RelayTests(SynchronousTestCase):
         pair.a.way_lost(TO_B, pair.now)
         self.assertEqual(pair.a.routes(pair.now), (RELAY_TO_B,))
 
+    def test_unknown_address_is_back(self) -> None:
+        """
+        An address that nobody named is no way because our socket is back.
+        """
+        pair = Pair()
+        pair.open()
+        pair.a.way_back(DirectWay(A), pair.now)
+        self.assertEqual(len(pair.a.snapshot()), 2)
+
     def test_relay_lost_before_welcome(self) -> None:
         """
         A relay that goes before the welcome carries no more first flights; a
@@ -270,6 +279,19 @@ class RoamingTests(SynchronousTestCase):
         pair.run(5.0)
         self.assertEqual([event for at, event in pair.events["a"] if at > start], [])
         self.assertEqual(pair.a.active, TO_B)
+
+    def test_sleep_is_noticed_by_a_datagram(self) -> None:
+        """
+        It is noticed too when a datagram comes before the late timer.
+        """
+        pair = Pair()
+        pair.open()
+        start = pair.now
+        pair.now += 600.0
+        pair.a.datagrams_to_send(pair.now)
+        self.assertEqual(pair.a.decisions[-1].text, "woke from sleep")
+        pair.run(5.0)
+        self.assertEqual([event for at, event in pair.events["a"] if at > start], [])
 
     def test_woke_before_anything(self) -> None:
         """

@@ -13,7 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.path.checks import CheckConversation, Credentials
 from atmosphere.network.path.ways import DirectWay
-from atmosphere.network.stun.message import Class, decode_message, encode_check
+from atmosphere.network.stun.message import (
+    Class,
+    Message,
+    decode_message,
+    encode_check,
+    encode_message,
+)
 from atmosphere.rate import TokenBucket
 
 from .lane import DATA, RELAY, RELAY_TO_A, RELAY_TO_B, TO_A, TO_B, A, B, Pair, host
@@ -25,10 +31,10 @@ def forged_check(pair: Pair, *, pwd: str | None = None) -> bytes:
 
     @param pwd: the key; A's own unless given.
     """
-    local, remote = (side._checker.conversation.local for side in (pair.a, pair.b))
+    local = pair.a._checker.conversation.local
     return encode_check(
         pair.random.randbytes(12),
-        username=f"{local.ufrag}:{remote.ufrag}",
+        username=f"{pair.a.local_ufrag}:{pair.b.local_ufrag}",
         key=(local.pwd if pwd is None else pwd).encode(),
         priority=1,
         tie_breaker=1,
@@ -78,6 +84,16 @@ class StrangerTests(SynchronousTestCase):
         pair.a.receive_datagram(right, TO_B, pair.now)
         self.assertFalse(pair.a.is_waiting_for(message.transaction_id))
         pair.a.receive_datagram(right, TO_B, pair.now)
+
+    def test_indication(self) -> None:
+        """
+        A Binding indication asks for nothing and gets nothing.
+        """
+        pair = Pair()
+        pair.open()
+        data = encode_message(Message(Class.INDICATION, bytes(12)))
+        pair.a.receive_datagram(data, TO_B, pair.now)
+        self.assertEqual(pair.a.datagrams_to_send(pair.now), [])
 
     def test_reflected_check(self) -> None:
         """
