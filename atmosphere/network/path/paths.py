@@ -234,8 +234,8 @@ class Paths:
         rules: AddressRules | None = None,
     ) -> PathOffer | None:
         """
-        Our interfaces, addresses, mappings or relays changed: all ways are
-        looked at again.
+        Our interfaces, addresses, mappings or relays may have changed. If
+        addresses have, all ways are looked at again.
 
         @param rules: what is known of ourselves now.
         @return: the offer to send, or C{None} if nothing in it changed.
@@ -247,7 +247,7 @@ class Paths:
         if offer is before:
             return None
         self._decide(now, None, "our own addresses changed")
-        if self._checker.is_open:
+        if self._checker.is_open and (before is None or offer.candidates != before.candidates):
             self._begin(now, is_restart=True)
         return offer
 

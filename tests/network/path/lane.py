@@ -48,7 +48,9 @@ class Lane:
     @ivar is_up: whether anything arrives.
     @ivar loss: 0 to 1.
     @ivar mtu: the longest datagram that arrives.
-    @ivar sent: when and how much was sent into it.
+    @ivar gate: the receiver's NAT lets in only what answers this lane's
+        datagrams (address and port-dependent filtering).
+    @ivar sent: when what was sent into it.
     """
 
     arrives_as: Way
@@ -56,6 +58,7 @@ class Lane:
     is_up: bool = True
     loss: float = 0.0
     mtu: int = 65535
+    gate: Lane | None = None
     sent: list[tuple[float, bytes]] = field(default_factory=list)
 
 
@@ -126,8 +129,16 @@ class Pair:
         if not lane.is_up or len(data) > lane.mtu or self.random.random() < lane.loss:
             return
         to = "b" if name == "a" else "a"
-        arrives_as = lane.arrives_as
-        self.at(self.now + lane.delay, lambda: self._arrive(to, data, arrives_as))
+        arrives_as, gate = lane.arrives_as, lane.gate
+
+        def arrive() -> None:
+            """
+            Pass the receiver's NAT, if it lets us.
+            """
+            if gate is None or gate.sent:
+                self._arrive(to, data, arrives_as)
+
+        self.at(self.now + lane.delay, arrive)
 
     def _arrive(self, name: str, data: bytes, way: Way) -> None:
         """

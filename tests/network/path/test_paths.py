@@ -12,7 +12,7 @@ from atmosphere.network.path.reports import ObservedAddress, PathChanged, PathRe
 from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.path.ways import DirectWay
 
-from .lane import RELAY, RELAY_TO_A, RELAY_TO_B, TO_A, TO_B, A, Pair, host
+from .lane import RELAY, RELAY_TO_A, RELAY_TO_B, TO_A, TO_B, A, B, Pair, host
 
 
 class OpeningTests(SynchronousTestCase):
@@ -162,6 +162,26 @@ class ChoiceTests(SynchronousTestCase):
         self.assertAlmostEqual(pair.a.active_rtt or 0, 0.002)
         seen = [event for _, event in pair.events["a"] if isinstance(event, ObservedAddress)]
         self.assertEqual(seen, [ObservedAddress(A)])
+
+    def test_through_two_nats(self) -> None:
+        """
+        Through two NATs that let in only answers, the link is direct three
+        round trips after the first offer was there, however far apart the two
+        offers arrive.
+        """
+        for apart in (0.0, 0.01, 0.04, 0.1, 0.3):
+            pair = Pair(relay=0.04, direct=0.04)
+            there, back = pair.lanes["a", TO_B], pair.lanes["b", TO_A]
+            there.gate, back.gate = back, there
+            pair.connect()
+            offer = pair.a.local_offer([host(A)], [RELAY])
+            pair.b.set_remote_offer(offer, pair.now)
+            pair.run(apart)
+            start = pair.now
+            pair.a.set_remote_offer(pair.b.local_offer([host(B)], [RELAY]), pair.now)
+            pair.run(2.0)
+            for name in "ab":
+                self.assertLessEqual(pair.changes(name, start)[-1][0] - start, 0.24 + 1e-6, apart)
 
     def test_snapshot(self) -> None:
         """

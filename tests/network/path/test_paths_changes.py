@@ -189,6 +189,21 @@ class RoamingTests(SynchronousTestCase):
         pair.run(0.1)
         self.assertEqual(pair.a.active, TO_B)
 
+    def test_new_local_relays(self) -> None:
+        """
+        When only our relays change there is a new offer, and no new checks.
+        """
+        pair = Pair()
+        pair.cut(TO_A, TO_B)
+        pair.open()
+        pair.run(15.0)
+        before = len(pair.lanes["a", TO_B].sent)
+        offer = pair.a.new_local_candidates([host(A)], [], pair.now)
+        assert offer is not None
+        self.assertEqual((offer.generation, offer.relays), (2, ()))
+        pair.run(0.1)
+        self.assertEqual(len(pair.lanes["a", TO_B].sent), before)
+
     def test_new_local_candidates_before_welcome(self) -> None:
         """
         Before the welcome a change of our addresses only makes another offer.
