@@ -367,10 +367,10 @@ def makeService(options: Options) -> IService:
 
     roles = _Roles()
     if options["relay"]:
-        from atmosphere.network.relay.service import RelayService
+        from atmosphere.node.relaying import make_relay
 
         try:
-            relay = RelayService(
+            relay = make_relay(
                 reactor, options["relay-config"], entropy=secrets.token_bytes, wall=time.time
             )
         except AtmosphereError as error:

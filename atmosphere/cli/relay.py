@@ -133,14 +133,14 @@ def relay(settings: Settings, /, **options: Any) -> int:
 
     from twisted.internet.defer import Deferred
 
-    from atmosphere.network.relay.service import RelayService
+    from atmosphere.node.relaying import make_relay
 
     from .output import print_json
     from .run import run, run_service
     from .sources import entropy, wall
 
     async def work(reactor: Any) -> int | None:
-        service = RelayService(reactor, config, entropy=entropy, wall=wall)
+        service = make_relay(reactor, config, entropy=entropy, wall=wall)
 
         def bound() -> None:
             if settings.is_json:

@@ -231,6 +231,7 @@ class Redemption:
             return None
         finally:
             link.close("joined, or not")
+            link.pump()
 
     def _ask(self, link: Link) -> Deferred[Admitted]:
         """

@@ -87,6 +87,14 @@ class LinkKeeper:
             attempts.pause = FIRST_PAUSE
             attempts.due = min(attempts.due, now + self._random())
 
+    def dial_now(self, node: NodeID) -> None:
+        """
+        Dial a peer at once; if that fails, it is dialled again as any other.
+        """
+        attempts = self._attempts.setdefault(node, _Attempts(self._reactor.seconds()))
+        if not attempts.is_dialling:
+            self._dial(node, attempts)
+
     def _connected(self, link: Link) -> None:
         """
         Forget the failures of a peer that is linked.
@@ -103,8 +111,7 @@ class LinkKeeper:
             node: attempts for node, attempts in self._attempts.items() if node in neighbours
         }
         for node in neighbours:
-            link = self._links.endpoint.link_to(node)
-            if link is not None and link.is_open:
+            if self._links.link_to(node) is not None:
                 continue
             attempts = self._attempts.setdefault(node, _Attempts(now + self._random()))
             if now >= attempts.due and not attempts.is_dialling:

@@ -146,10 +146,12 @@ class RelaySet(MultiService):
 
     def reconnect(self) -> None:
         """
-        Greet every relay anew: what we may show has changed.
+        Greet relays anew: what we may show has changed. One that serves anyone
+        is left alone, since that would only interrupt what it carries.
         """
         for client in self.clients.values():
-            if client.running:
+            is_served = client.welcome is not None and client.welcome.is_open
+            if client.running and not is_served:
                 client.stopService().addCallback(self._start_again, client)
 
     def _start_again(self, _: None, client: RelayClient) -> None:

@@ -162,8 +162,9 @@ class Surroundings:
         See that our public address is known, if it can be: ask the public STUN
         servers when there are neither relays nor servers of our own, and it is allowed.
         """
-        facts = [relay_facts(client) for client in self.relays.clients.values()]
-        servers = stun_servers(self._config, facts, may_ask_public=True)
+        servers = self.stun_servers
+        if not servers and not self.relays.clients:
+            servers = stun_servers(self._config, (), may_ask_public=True)
         if self._finder is not None and servers and self.ports.stun:
             self._found(await self._finder.find(servers))
 

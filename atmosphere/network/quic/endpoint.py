@@ -326,8 +326,12 @@ class LinkEndpoint:
         link.is_connected = True
         peer = link.peer
         for other in [each for each in self._links if each is not link and each.is_open]:
-            if other.peer == peer and other.instance != link.instance:
+            if other.peer != peer:
+                continue
+            if other.instance != link.instance:
                 other.close("the peer has started anew", CloseCode.REPLACED)
+            elif other.membership is None and link.membership is not None:
+                other.close("the guest is a member now", CloseCode.REPLACED)
         older = self._current.get(peer)
         if older is None or not older.is_open or self._newer_wins(older, link):
             self._current[peer] = link
@@ -336,7 +340,7 @@ class LinkEndpoint:
             retired = link
         dial = self._dials.get(peer)
         if dial is not None:
-            dial.succeed(self._current[peer])
+            dial.succeed(link)
         if not link.is_dialler:
             link.core.send_offer(self._policy.offer(link.core.paths, peer))
         self._policy.link_connected(link)
@@ -345,8 +349,11 @@ class LinkEndpoint:
 
     def _newer_wins(self, older: Link, newer: Link) -> bool:
         """
-        Say which of two links of the same two processes is current.
+        Say which of two links of the same two processes is current: never one
+        on which the peer is but a guest, if on the other it is a member.
         """
+        if (older.membership is None) != (newer.membership is None):
+            return newer.membership is not None
         if newer.replaces or newer.core.replaces:
             return True
         if older.is_dialler == newer.is_dialler:
@@ -356,18 +363,24 @@ class LinkEndpoint:
 
     def link_idle(self, link: Link) -> None:
         """
-        Close a link that is no longer current when nothing has run on it for a
-        while: the peer may just be opening a stream.
+        Close a link that is no longer current when it has been of no use for a
+        while: the peer may just be opening a stream. Until then look now and then.
         """
-        if link not in self._retiring and self._is_retired(link):
+        is_current = link.is_open and self._current.get(link.peer) is link
+        if link.is_open and not is_current and link not in self._retiring:
             self._retiring[link] = self._reactor.callLater(GRACE, self._retire, link)
 
     def _is_retired(self, link: Link) -> bool:
         """
-        Say whether a link is open, not current, and without streams.
+        Say whether a link is open, not current, and of no use: without streams,
+        or silent while the current one, which has the same ways, is not.
         """
-        is_current = link.is_open and self._current.get(link.peer) is link
-        return link.is_open and not is_current and not link.open_streams
+        if not link.is_open:
+            return False
+        current = self._current.get(link.peer)
+        if current is None or current is link:
+            return False
+        return not link.open_streams or (link.is_silent and not current.is_silent)
 
     def _retire(self, link: Link) -> None:
         """
@@ -376,6 +389,8 @@ class LinkEndpoint:
         del self._retiring[link]
         if self._is_retired(link):
             link.close("another link is in use", CloseCode.REPLACED)
+        else:
+            self.link_idle(link)
 
     def link_closed(self, link: Link, reason: str) -> None:
         """
