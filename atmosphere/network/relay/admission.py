@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from atmosphere.errors import MembershipError
 from atmosphere.identity import NodeID
-from atmosphere.membership import RevocationList, verify_chain
+from atmosphere.membership import TOLERANCE, RevocationList, verify_chain
 
 from .frames import Hello
 from .limits import RelayConfig
@@ -75,7 +75,9 @@ def membership_admission(
                 revocations=revocations(shown.mesh_id),
             )
             return Admission(
-                is_proven=True, mesh_id=membership.mesh_id, expires=membership.not_after
+                is_proven=True,
+                mesh_id=membership.mesh_id,
+                expires=membership.not_after + TOLERANCE,
             )
         if shown.mesh_id in config.meshes and shown.ticket:
             ticket = check_ticket(shown.ticket)

@@ -162,11 +162,12 @@ def split_authority(text: str) -> tuple[str, int | None]:
         return text, None
     else:
         host, _, port = text.partition(":")
+    host = host.rstrip(".")
     if not port:
         return host, None
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         return "", None
-    return host.rstrip("."), int(port)
+    return host, int(port)
 
 
 def authority_of(host: str, port: int) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from autobahn.twisted.websocket import WebSocketAdapterProtocol
 from autobahn.websocket.protocol import WebSocketProtocol
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
 from twisted.logger import Logger
 from typing_extensions import override
 
@@ -88,6 +88,7 @@ class MessageStream(WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignor
     log = QuietLog()
     transport: Any
     cutter: FrameCutter
+    _is_deaf = False
 
     @override
     def dataReceived(self, data: bytes) -> None:
@@ -96,7 +97,7 @@ class MessageStream(WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignor
         """
         if self.state == self.STATE_OPEN:
             self._cut(data)
-        else:
+        elif not self._is_deaf:
             super().dataReceived(data)
 
     @override
@@ -147,8 +148,12 @@ class MessageStream(WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignor
         """
         if self.state == self.STATE_OPEN:
             self.sendCloseFrame(code, reason.encode("utf-8")[:100])
+            self._is_deaf = True
             self.transport.unregisterProducer()
-            self.transport.loseConnection()
+            if ISSLTransport.providedBy(self.transport):
+                self.transport.loseConnection()
+            else:  # closing for good, with data unread, would take our last word back
+                self.transport.loseWriteConnection()
         elif self.state == self.STATE_CLOSING:
             self.transport.abortConnection()
 

@@ -421,7 +421,10 @@ class Switchboard:
         """
         Say when L{handle_timer} wants to be called; C{None} for never.
         """
-        return self._deadlines[0][0] if self._deadlines else None
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][2] not in self._lines:
+            heapq.heappop(deadlines)
+        return deadlines[0][0] if deadlines else None
 
     def handle_timer(self, now: float) -> None:
         """

@@ -72,8 +72,7 @@ class LayoutTests(SynchronousTestCase):
         )
         self.assertEqual(
             Drain(5, ("wss://b",)).encode().hex(),
-            "20a2677365636f6e6473056c616c7465726e617469766573816777"
-            "73733a2f2f62",
+            "20a2677365636f6e6473056c616c7465726e61746976657381677773733a2f2f62",
         )
 
     def test_what_is_signed(self) -> None:

@@ -147,9 +147,7 @@ class BadInputTests(SynchronousTestCase):
         for _ in range(data.draw(st.integers(1, 4))):
             if mutated:
                 at = data.draw(st.integers(0, len(mutated) - 1))
-                mutated[at : at + data.draw(st.integers(0, 2))] = data.draw(
-                    st.binary(max_size=2)
-                )
+                mutated[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
         try:
             decode(bytes(mutated))
         except DecodeError:
@@ -243,9 +241,7 @@ class BadInputTests(SynchronousTestCase):
         welcome = decode(b"\x03" + wire.encode({**WELCOME, "stun": [0, "x", 70000, 3478]}))
         assert isinstance(welcome, Welcome)
         self.assertEqual(welcome.stun_ports, (3478,))
-        drain = decode(
-            b"\x20" + wire.encode({"seconds": 1, "alternatives": ["a", 5, "b" * 257]})
-        )
+        drain = decode(b"\x20" + wire.encode({"seconds": 1, "alternatives": ["a", 5, "b" * 257]}))
         self.assertEqual(drain, Drain(1, ("a",)))
 
     def test_maps_that_are_none(self) -> None:
