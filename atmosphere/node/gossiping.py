@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.node.test_gossiping -*-
 """
-Gossip on the node's links: one stream to each neighbour.
+Gossip on the node's links: one stream to each neighbour, on its current link.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from atmosphere.errors import StreamRefusedError
+from atmosphere.identity import NodeID
 from atmosphere.mesh.gossip import SERVICE, Gossip, GossipExchange
 from atmosphere.mesh.roster import Change
+from atmosphere.network.quic.connection import Link
 
+from .links import NodeLinks
 from .mesh import NodeMesh
 
 __all__ = ["SERVICE", "GossipProtocol", "Gossiping"]
@@ -29,11 +32,14 @@ ROUND_TICKS = 30
 class GossipProtocol(Protocol):
     """
     One end of a gossip stream.
+
+    @ivar link: what the stream is on.
     """
 
     _log = Logger()
 
-    def __init__(self, gossip: Gossiping, exchange: GossipExchange) -> None:
+    def __init__(self, gossip: Gossiping, exchange: GossipExchange, link: Link) -> None:
+        self.link = link
         self._gossip = gossip
         self._exchange = exchange
         self._ticks = 0
@@ -56,6 +62,15 @@ class GossipProtocol(Protocol):
             self.send(self._exchange.start(self._gossip.wall()))
         self._ticks += 1
         self.send(self._exchange.tick(self._gossip.now()))
+
+    def end(self) -> None:
+        """
+        Gossip no more on this stream.
+        """
+        if self._loop.running:
+            self._loop.stop()
+        if self.transport is not None:
+            self.transport.loseConnection()
 
     def send(self, data: bytes) -> None:
         """
@@ -98,6 +113,9 @@ class Gossiping:
     """
     The gossip of a node: makes the protocols, and passes news between them.
 
+    A link that is not, or no longer, the current one to its peer carries none:
+    it would never be without a stream, and so never end.
+
     @ivar protocols: those that are connected.
     """
 
@@ -105,6 +123,7 @@ class Gossiping:
         self,
         reactor: IReactorTime,
         mesh: NodeMesh,
+        links: NodeLinks,
         *,
         now: Callable[[], float],
         wall: Callable[[], float],
@@ -114,11 +133,30 @@ class Gossiping:
         self.wall = wall
         self.protocols: list[GossipProtocol] = []
         self._mesh = mesh
+        self._links = links
         self._gossip: Gossip | None = None
         self._source: GossipProtocol | None = None
         mesh.listeners.append(self._changed)
+        links.services[SERVICE] = self.serve
+        links.on_connected.append(lambda link: self._settle(link.peer))
+        links.on_closed.append(lambda link, reason: self._settle(link.peer))
 
-    def make(self) -> GossipProtocol | None:
+    def _settle(self, peer: NodeID) -> None:
+        """
+        See that there is gossip with a neighbour on its current link alone.
+        """
+        current = self._links.link_to(peer)
+        with_peer = [each for each in self.protocols if each.link.peer == peer]
+        for protocol in with_peer:
+            if protocol.link is not current:
+                protocol.end()
+        has_one = any(protocol.link is current for protocol in with_peer)
+        if current is not None and current.is_dialler and not has_one:
+            made = self._make(current)
+            if made is not None:
+                current.open_stream(SERVICE, made)
+
+    def _make(self, link: Link) -> GossipProtocol | None:
         """
         Make the protocol of a stream; C{None} while the node is in no mesh.
         """
@@ -127,15 +165,15 @@ class Gossiping:
             return None
         if self._gossip is None or self._gossip.roster is not roster:
             self._gossip = Gossip(roster)
-        return GossipProtocol(self, GossipExchange(self._gossip))
+        return GossipProtocol(self, GossipExchange(self._gossip), link)
 
-    def serve(self, link: object) -> GossipProtocol:
+    def serve(self, link: Link) -> GossipProtocol:
         """
         Serve the stream of a neighbour.
 
         @raise StreamRefusedError: this node is in no mesh.
         """
-        protocol = self.make()
+        protocol = self._make(link)
         if protocol is None:
             raise StreamRefusedError("this node is in no mesh")
         return protocol

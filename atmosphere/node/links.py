@@ -140,16 +140,25 @@ class NodeLinks:
             ways += direct[:MAX_DIRECT]
         return ways
 
+    def link_to(self, peer: NodeID) -> Link | None:
+        """
+        Find the current link to a member; that of a guest, who may be about to
+        become one, does not count.
+        """
+        link = self.endpoint.link_to(peer)
+        is_good = link is not None and link.is_open and link.membership is not None
+        return link if is_good else None
+
     def connect(self, peer: NodeID, ways: Sequence[Way] | None = None) -> Deferred[Link]:
         """
-        Find the link to a peer, or make it.
+        Find the link to a member, or make it.
 
         @param ways: by which; by default all that are known.
         @return: fires with a link that is connected; fails with L{LinkError}.
             Cancelling it gives a dial up that nobody else waits for.
         """
-        link = self.endpoint.link_to(peer)
-        if link is not None and link.is_open and not link.is_silent:
+        link = self.link_to(peer)
+        if link is not None and not link.is_silent:
             found: Deferred[Link] = Deferred()
             found.callback(link)
             return found
@@ -161,6 +170,14 @@ class NodeLinks:
             )
             return nowhere
         return self.endpoint.dial(peer, known)
+
+    def set_policy(self, policy: PathPolicy) -> None:
+        """
+        Change which paths may be used, on the links that are there too.
+        """
+        self._policy = policy
+        for link in self.endpoint.links:
+            link.call_core(link.core.paths.set_policy, policy, link.now())
 
     # What an endpoint asks: see L{LinkPolicy}.
 

@@ -32,7 +32,7 @@ from atmosphere.services.ping import PING_SERVICE, PingServer
 from .api import JSON, Emit
 from .config import NodeConfig, check_name
 from .control import ControlService
-from .gossiping import SERVICE as GOSSIP_SERVICE, Gossiping
+from .gossiping import Gossiping
 from .invitations import Invitations
 from .inviting import Redemption, make_invitation, read_code
 from .joining import SERVICE as JOIN_SERVICE, Admission, IssuerProtocol
@@ -126,7 +126,7 @@ class NodeService(MultiService):
             policy=PathPolicy(config.path_policy),
         )
         self._keeper = LinkKeeper(reactor, self.links, self.mesh, random=random)
-        self._gossip = Gossiping(reactor, self.mesh, now=self._clock.now, wall=wall)
+        self._gossip = Gossiping(reactor, self.mesh, self.links, now=self._clock.now, wall=wall)
         self._admission = Admission(
             reactor, self.mesh, self._invitations, now=self._clock.now, wall=wall
         )
@@ -134,7 +134,6 @@ class NodeService(MultiService):
         self.links.on_connected.append(self._connected)
         self.links.on_closed.append(self._closed)
         self.links.services[PING_SERVICE] = lambda link: PingServer()
-        self.links.services[GOSSIP_SERVICE] = self._gossip.serve
         self.links.guest_services[JOIN_SERVICE] = self._serve_join
         for url in self.surroundings.trusted_relays:
             self.relays.use(url)
@@ -277,16 +276,11 @@ class NodeService(MultiService):
 
     def _connected(self, link: Link) -> None:
         """
-        Begin to gossip with a member.
+        Note when a member was last heard, and say anew where we are.
         """
-        if link.membership is None:
-            return
-        self._last_seen[link.peer] = self._wall()
-        self._publish()
-        if link.is_dialler:
-            protocol = self._gossip.make()
-            if protocol is not None:
-                link.open_stream(GOSSIP_SERVICE, protocol)
+        if link.membership is not None:
+            self._last_seen[link.peer] = self._wall()
+            self._publish()
 
     def _closed(self, link: Link, reason: str) -> None:
         """
@@ -339,8 +333,8 @@ class NodeService(MultiService):
         """
         Say whether there is a link to a member that answers.
         """
-        link = self.links.endpoint.link_to(member.node)
-        return link is not None and link.is_open and not link.is_silent
+        link = self.links.link_to(member.node)
+        return link is not None and not link.is_silent
 
     def _state_of(self, member: Member) -> str:
         """
@@ -360,7 +354,7 @@ class NodeService(MultiService):
         """
         found = []
         for member in self.mesh.others():
-            link = self.links.endpoint.link_to(member.node)
+            link = self.links.link_to(member.node)
             is_connected = self._is_connected(member)
             found.append(
                 {
@@ -519,7 +513,7 @@ class NodeService(MultiService):
             self._note_mesh_relays()
         self._publish()
         self.relays.reconnect()
-        self._keeper.hurry()
+        self._keeper.dial_now(code.issuer)
         return {
             "mesh_id": code.mesh_id,
             "mesh_name": admitted.mesh_name,

@@ -470,7 +470,7 @@ class Link:
             self.is_silent = True
         elif isinstance(event, PathRestored | PathChanged):
             self.is_silent = self.core.paths.is_silent
-            self.core.quic.send_ping()
+            self.core.nudge()
         self._policy.path_event(self, event)
 
     def _link_closed(self, reason: str) -> None:

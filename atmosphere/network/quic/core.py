@@ -121,7 +121,8 @@ class LinkCore:
         self._held_length = 0
         self._first_way: Way | None = None
         self._heard_by: Way | None = None
-        self._control_used = 0
+        self._nudges: Way | None = None
+        self._is_nudged = False
         self._has_ended = False
         self._now = now
         self.streams = StreamTable(quic, self._events, self._grant)
@@ -146,6 +147,9 @@ class LinkCore:
         if way != self._heard_by:
             self._heard_by = way
             self.paths.datagram_received(way, now)
+        if way == self._nudges:
+            self._nudges = None
+            self._is_nudged = True
         if len(self._pending) < MAX_PENDING:
             self._pending.append(data)
 
@@ -254,6 +258,17 @@ class LinkCore:
         self.quic.send_datagram(bytes((len(name),)) + name + data)
         return True
 
+    def nudge(self) -> None:
+        """
+        Have QUIC find out at once what was lost: the way was changed, or came back.
+
+        Its own timers have backed off meanwhile. What it sends now makes the
+        peer acknowledge; but the peer may still answer by the old way, so we
+        ask once more when we first hear it by the new one.
+        """
+        self.quic.send_ping()
+        self._nudges = self.paths.active
+
     def close(self, code: int, reason: str) -> None:
         """
         Close the link. L{events.Closed} comes at once, L{events.Ended} when
@@ -318,6 +333,9 @@ class LinkCore:
             pending, self._pending = self._pending, []
             self._heard_by = None
             self.quic.receive_datagrams(pending, self._now)
+            if self._is_nudged:
+                self._is_nudged = False
+                self.quic.send_ping()
         while (event := self.quic.next_event()) is not None:
             try:
                 self._handle(event)
