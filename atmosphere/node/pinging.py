@@ -5,6 +5,7 @@ The command C{ping}: how long a reply takes, and by which path.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
@@ -18,7 +19,7 @@ from twisted.internet.task import deferLater
 from atmosphere.errors import AtmosphereError, LinkError
 from atmosphere.identity import NodeID
 from atmosphere.network.path.reports import PathChanged, PathEvent
-from atmosphere.network.path.ways import way_text
+from atmosphere.network.path.ways import RelayedWay
 from atmosphere.network.quic.connection import Link
 from atmosphere.services.ping import PING_SERVICE, PingClient
 
@@ -34,13 +35,16 @@ def path_of(link: Link) -> JSON | None:
     """
     Describe the path of a link.
 
-    @return: C{kind}, C{remote} and C{rtt_ms}; C{None} if nothing carries data.
+    @return: C{kind}, C{remote} (an address, or a relay's URL) and C{rtt_ms};
+        C{None} if nothing carries data.
     """
     path = link.path
     if path is None:
         return None
+    way = path.way
+    remote = way.relay if isinstance(way, RelayedWay) else str(way.address)
     rtt = None if path.rtt is None else round(path.rtt * 1000, 3)
-    return {"kind": path.kind, "remote": way_text(path.way), "rtt_ms": rtt}
+    return {"kind": path.kind, "remote": remote, "rtt_ms": rtt}
 
 
 @dataclass
@@ -52,7 +56,8 @@ class PingRun:
     @ivar count: how many; 0 for as long as nobody cancels.
     @ivar interval: seconds between them.
     @ivar timeout: seconds for each reply, and for the link.
-    @ivar until_direct: end with the first reply by a path that is not relayed.
+    @ivar until_direct: end with the first reply by a path that is not relayed;
+        without a count, C{timeout} is for the whole.
     @ivar emit: told of each reply.
     """
 
@@ -109,9 +114,11 @@ class PingRun:
         client: PingClient | None = None
         link: Link | None = None
         try:
-            while (not self.count or self._sent < self.count) and not self._is_done():
+            while not self._is_done(started):
                 if self._sent:
-                    await self._wait()
+                    await self._wait(started)
+                    if self._is_done(started):
+                        break
                 if link is None or client is None or not link.is_open or link.is_silent:
                     link, client = await self._open(started)
                 await self._ping(link, client, started)
@@ -139,7 +146,7 @@ class PingRun:
         """
         number, self._sent = self._sent, self._sent + 1
         try:
-            rtt = await client.ping(self.timeout)
+            rtt = await client.ping(max(0.0, min(self.timeout, self._left(started))))
         except (DeferredTimeoutError, ConnectionLost, AtmosphereError):
             return
         path = path_of(link)
@@ -152,18 +159,32 @@ class PingRun:
         self._replies.append(reply)
         self.emit(reply)
 
-    def _is_done(self) -> bool:
+    def _left(self, started: float) -> float:
         """
-        Say whether a reply came by a direct path, if that is what is waited for.
+        Say for how many seconds the run may go on.
         """
-        return self.until_direct and self._direct is not None
+        if self.count or not self.until_direct:
+            return math.inf
+        return self.timeout - (self.now() - started)
 
-    async def _wait(self) -> None:
+    def _is_done(self, started: float) -> bool:
+        """
+        Say whether all pings were sent, a reply came by a direct path and that
+        was waited for, or the time for that is over.
+        """
+        if self.until_direct and self._direct is not None:
+            return True
+        if self.count:
+            return self._sent >= self.count
+        return self._sent > 0 and self._left(started) <= 0
+
+    async def _wait(self, started: float) -> None:
         """
         Wait for the next ping's time, or for a better path.
         """
         pause: Deferred[None] = Deferred()
-        call = self.reactor.callLater(self.interval, pause.callback, None)
+        seconds = max(0.0, min(self.interval, self._left(started)))
+        call = self.reactor.callLater(seconds, pause.callback, None)
         self._pause = pause
         try:
             await pause
