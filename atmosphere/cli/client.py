@@ -7,6 +7,7 @@ No reactor and no Twisted: a command is done before they were imported.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -124,9 +125,11 @@ class LocalClient:
         @raise NodeError: the node refused, at once or in its last line.
         """
         connection = _Connection(self._state / SOCKET_NAME, timeout)
+        opened = contextlib.ExitStack()
+        opened.callback(connection.close)
         try:
             self._request(connection, method, path, arguments)
-            response = connection.getresponse()
+            response = opened.enter_context(connection.getresponse())
             has_answered = False
             total = 0
             while line := response.readline(MAXIMUM_LINE + 1):
@@ -144,7 +147,7 @@ class LocalClient:
         except (DecodeError, http.client.HTTPException, ConnectionError) as error:
             raise NotRunningError(f"the node broke off its answer: {error!r}"[:300]) from None
         finally:
-            connection.close()
+            opened.close()  # the response too, or the node would not see us leave
 
     def _request(
         self, connection: _Connection, method: str, path: str, arguments: dict[str, Any] | None

@@ -169,7 +169,7 @@ def leave(settings: Settings) -> None:
 
     The machine that founded the mesh keeps its root key under another name.
     """
-    from atmosphere.errors import ConfigurationError, NotRunningError
+    from atmosphere.errors import JoinError, NotRunningError
     from atmosphere.node.store import NodeStore
 
     from .client import LocalClient
@@ -183,7 +183,7 @@ def leave(settings: Settings) -> None:
             raise
         with open_store(settings) as store:
             if store.mesh is None:
-                raise ConfigurationError("this node is in no mesh") from None
+                raise JoinError("this node is in no mesh") from None
             answer = {"mesh_id": store.mesh.mesh_id, "mesh_name": store.mesh.name}
             store.forget_mesh()
     if settings.is_json:

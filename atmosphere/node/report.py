@@ -156,6 +156,18 @@ def _mapping(discovery: Discovery) -> str | None:
     return "endpoint-independent" if agreement.has_stable_port else "address-dependent"
 
 
+def _is_behind_nat(local: dict[bool, str], agreements: Sequence[Agreement]) -> bool | None:
+    """
+    Say whether others see us at another address than our own, in IPv4 if that
+    was measured. What a server on this machine sees says nothing.
+    """
+    for agreement in agreements:
+        seen = agreement.address
+        if address_kind(seen.packed) is not AddressKind.LOOPBACK:
+            return seen.host != local.get(seen.is_ipv6)
+    return None
+
+
 def make_report(
     config: NodeConfig,
     *,
@@ -172,18 +184,12 @@ def make_report(
     @param discovery: what the STUN servers said; C{None} if none was asked.
     """
     agreements = () if discovery is None else discovery.agreements
-    known = discovery.ipv4 if discovery is not None else None
-    behind_nat = None
-    if known is not None:
-        behind_nat = known.address.host != local.get(False)
-    elif agreements:
-        behind_nat = agreements[0].address.host != local.get(agreements[0].address.is_ipv6)
     has_ipv6 = True in local and _is_global(local[True])
     is_ipv6_seen = discovery is not None and discovery.ipv6 is not None
     return {
         "local": {"ip": local.get(False) or local.get(True), "port": port},
         "public": _public(config, agreements),
-        "behind_nat": behind_nat,
+        "behind_nat": _is_behind_nat(local, agreements),
         "reachable": None,
         "mapping": None if discovery is None else _mapping(discovery),
         "filtering": None,
