@@ -5,6 +5,7 @@ From a relay's URL to a connection, and from a failed one to a line that people 
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -139,13 +140,16 @@ def describe_failure(url: RelayURL, failure: Failure) -> str:
     if isinstance(value, (error.TimeoutError, error.TCPTimedOutError)):
         return f"{where} does not answer; is a firewall in between?"
     if isinstance(value, (error.NoRouteError, error.ConnectError)):
-        return f"{where} cannot be reached: {value.osError or value}"
+        number = value.osError
+        reason = os.strerror(number) if isinstance(number, int) else str(value)
+        return f"{where} cannot be reached ({reason}); is it running, and this machine online?"
     if isinstance(value, VerificationError):
         return f"{where}: the certificate is for another name"
     if isinstance(value, SSL.Error):
         return f"{where}: TLS failed ({_tls_reason(value)})"
     if isinstance(value, (error.ConnectionDone, error.ConnectionLost)):
-        return f"{where} closed the connection; is it a relay?"
+        doubt = "is it a relay?" if url.is_secure else "is it a relay, and not one for wss://?"
+        return f"{where} closed the connection; {doubt}"
     return f"{where}: {failure.getErrorMessage()}"
 
 

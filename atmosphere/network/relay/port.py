@@ -113,6 +113,9 @@ class FrontProtocol(Protocol):
         self._buffer += data
         end = self._buffer.find(_END)
         limit = self._server.config.limits.header
+        if not self._buffer[:1].isalpha():  # TLS, perhaps; no method begins like that
+            self._refuse(400)
+            return
         if end < 0 and len(self._buffer) <= limit:
             return
         if not 0 <= end <= limit - len(_END):
@@ -263,30 +266,6 @@ class FrontFactory(ServerFactory):
             front.transport.abortConnection()
 
 
-class _Page(Resource):
-    """
-    A page of JSON, made anew for each request.
-    """
-
-    isLeaf = True  # noqa: N815  # twisted.web reads it
-
-    def __init__(self, facts: Callable[[], dict[str, object]]) -> None:
-        super().__init__()
-        self._facts = facts
-
-    def render_GET(self, request: Request) -> bytes:  # noqa: N802  # twisted.web calls it
-        """
-        Show the facts.
-        """
-        facts = self._facts()
-        if facts.get("status", "ok") != "ok":
-            request.setResponseCode(503)
-        request.setHeader(b"content-type", b"application/json")
-        request.setHeader(b"cache-control", b"no-store")
-        request.responseHeaders.removeHeader(b"server")
-        return json.dumps(facts).encode("utf-8") + b"\n"
-
-
 class _Nothing(Resource):
     """
     What is at every other path.
@@ -304,9 +283,9 @@ class _Nothing(Resource):
         return b"not found\n"
 
 
-class _Root(Resource):
+class _Branch(Resource):
     """
-    The relay's pages.
+    A place in the site below which is nothing but what was put there.
     """
 
     @override
@@ -316,12 +295,41 @@ class _Root(Resource):
         """
         return _Nothing()
 
+    def render_GET(self, request: Request) -> bytes:  # noqa: N802  # twisted.web calls it
+        """
+        Say that there is nothing.
+        """
+        return _Nothing().render_GET(request)
+
+
+class _Page(_Branch):
+    """
+    A page of JSON, made anew for each request.
+    """
+
+    def __init__(self, facts: Callable[[], dict[str, object]]) -> None:
+        super().__init__()
+        self._facts = facts
+
+    @override
+    def render_GET(self, request: Request) -> bytes:  # twisted.web calls it
+        """
+        Show the facts.
+        """
+        facts = self._facts()
+        if facts.get("status", "ok") != "ok":
+            request.setResponseCode(503)
+        request.setHeader(b"content-type", b"application/json")
+        request.setHeader(b"cache-control", b"no-store")
+        request.responseHeaders.removeHeader(b"server")
+        return json.dumps(facts).encode("utf-8") + b"\n"
+
 
 def make_site(reactor: IReactorTime, server: RelayServer) -> Site:
     """
     Make the site of a relay: C{/health} and C{/stats}.
     """
-    root = _Root()
+    root = _Branch()
     root.putChild(b"health", _Page(server.health))
     root.putChild(b"stats", _Page(server.statistics))
     return Site(root, timeout=server.config.limits.hello_timeout, reactor=reactor)

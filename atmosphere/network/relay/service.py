@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
@@ -54,8 +56,8 @@ def _load_certificate(config: RelayConfig) -> tuple[CertificateOptions, tuple[st
         raise ConfigurationError(f"{config.certificate}: no certificate: {error}") from None
     try:
         with open(config.private_key, "rb") as file:
-            key = crypto.load_privatekey(crypto.FILETYPE_PEM, file.read(), b"")
-    except (OSError, crypto.Error) as error:
+            key = load_pem_private_key(file.read(), password=None)
+    except (OSError, TypeError, ValueError, UnsupportedAlgorithm) as error:
         raise ConfigurationError(f"{config.private_key}: no private key: {error}") from None
     options = CertificateOptions(
         privateKey=key,

@@ -4,7 +4,6 @@ A relay in a simulated network, and clients of every kind.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -174,7 +173,7 @@ class RelayCase(SynchronousTestCase):
         """
         self.clock = Clock()
         self.network = SimulatedNetwork(self.clock, seed=1)
-        self.relay = self.network.host("relay", "192.0.2.1", "2001:db8::1")
+        self.relay = self.network.host("relay", "192.0.2.1")
         self.hosts: dict[str, Host] = {}
         self.services: list[Any] = []
         self.refused: set[NodeID] = set()
@@ -260,12 +259,3 @@ class RelayCase(SynchronousTestCase):
             host.kill()
         self.network.advance(1)
         self.assertEqual(self.relay.getDelayedCalls(), [])
-
-    @override
-    def tearDown(self) -> None:
-        """
-        Leave no file behind.
-        """
-        for name in ("cert.pem", "key.pem"):
-            if os.path.exists(name):
-                os.unlink(name)

@@ -1,0 +1,548 @@
+"""
+Tests for L{atmosphere.network.relay.client}: a node stays connected, whatever its relay does.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from twisted.internet.protocol import Factory, Protocol
+from typing_extensions import override
+
+from atmosphere.addresses import TransportAddress
+from atmosphere.errors import ConfigurationError, RelayError
+from atmosphere.network.relay.batches import encode_batches
+from atmosphere.network.relay.frames import (
+    Absent,
+    Challenge,
+    Drain,
+    FrameType,
+    HelloCredentials,
+    Notice,
+    Pong,
+    Refused,
+    Welcome,
+)
+from atmosphere.network.relay.streams import BatchedTimer
+
+from .relay_case import Node, RelayCase
+from .switchboard_case import make_key
+
+WELCOME = Welcome(TransportAddress("198.51.100.1", 1), (), 0.0)
+
+
+def is_lost(node: Node) -> bool:
+    """
+    Say whether a node's connection has ended.
+    """
+    return not node.client.is_welcomed
+
+
+class FalseRelay(WebSocketServerProtocol):
+    """
+    A relay that says what a test wants.
+    """
+
+    transport: Any
+
+    @override
+    def onConnect(self, request: Any) -> str | None:
+        """
+        Agree on the subprotocol, or not.
+        """
+        subprotocol: str | None = self.factory.subprotocol
+        return subprotocol
+
+    @override
+    def onOpen(self) -> None:
+        """
+        Say the first words.
+        """
+        self.factory.connections.append(self)
+        self.heard: list[bytes] = []
+        for message in self.factory.script:
+            self.sendMessage(message, isBinary=True)
+
+    @override
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """
+        Keep what the client says.
+        """
+        self.heard.append(payload)
+
+
+class ClientTests(RelayCase):
+    """
+    A client of a good relay.
+    """
+
+    def test_datagrams(self) -> None:
+        """
+        Datagrams come to the other node in order, with their source.
+        """
+        self.serve()
+        first, second = self.node(1), self.node(2)
+        self.welcomed(first, second)
+        datagrams = [bytes([number]) * 1200 for number in range(100)] + [b"end"]
+        first.client.send(second.node_id, datagrams)
+        self.network.advance(1)
+        self.assertEqual([each for _, batch in second.received for each in batch], datagrams)
+        self.assertEqual({node for node, _ in second.received}, {first.node_id})
+        assert first.client.welcome is not None
+        self.assertEqual(first.client.welcome.observed.host, "198.51.100.1")
+        self.assertEqual(first.changes, [(True, None)])
+        self.stop()
+
+    def test_before_the_welcome(self) -> None:
+        """
+        Datagrams for which there is no connection are lost, without a sound.
+        """
+        node = self.node(1)
+        node.client.send(make_key(2).node_id, [b"x"])
+        self.assertFalse(node.client.is_welcomed)
+        self.assertEqual((node.client.rtt, node.client.dropped), (None, 0))
+        self.stop()
+
+    def test_absent(self) -> None:
+        """
+        The client tells of nodes that the relay does not have.
+        """
+        self.serve()
+        node = self.node(1)
+        self.welcomed(node)
+        node.client.send(make_key(2).node_id, [b"x"])
+        self.network.advance(1)
+        self.assertEqual(node.absent, [make_key(2).node_id])
+        self.stop()
+
+    def test_round_trip_time(self) -> None:
+        """
+        The round-trip time is known soon after the welcome, and stays measured.
+        """
+        self.serve()
+        self.network.set_link(self.host("node1"), latency=0.05)
+        node = self.node(1)
+        self.welcomed(node)
+        self.network.advance(0.5)
+        self.assertAlmostEqual(node.client.rtt or 0, 0.12, 1)
+        self.network.set_link(self.host("node1"), latency=0.2)
+        self.network.advance(16)
+        self.assertAlmostEqual(node.client.rtt or 0, 0.42, 1)
+        self.stop()
+
+    def test_ipv6_and_paths(self) -> None:
+        """
+        The URL may hold an IPv6 address and end with a slash.
+        """
+        self.relay = self.network.host("relay6", "2001:db8::1")
+        self.serve(host="::")
+        host = self.network.host("six", "2001:db8::6")
+        node = Node(host, 1, "ws://[2001:db8::1]:8080/")
+        node.client.startService()
+        self.services.append(node.client)
+        self.welcomed(node)
+        assert node.client.welcome is not None
+        self.assertEqual(node.client.welcome.observed.host, "2001:db8::6")
+        self.stop()
+
+    def test_bad_url(self) -> None:
+        """
+        A URL that cannot be meant is refused at once.
+        """
+        with self.assertRaises(ConfigurationError):
+            Node(self.host("node1"), 1, "http://relay")
+
+    def test_credentials_are_asked_for_each_time(self) -> None:
+        """
+        What the node shows is asked for at each login, so that it may be renewed.
+        """
+        asked = []
+
+        def hello() -> HelloCredentials:
+            asked.append(1)
+            return HelloCredentials("mesh-a", b"chain")
+
+        self.serve()
+        node = self.node(1, hello=hello)
+        self.welcomed(node)
+        self.relay.kill()
+        self.relay.restart()
+        self.services.clear()
+        self.services.append(node.client)
+        self.serve()
+        self.network.run_until(lambda: len(asked) > 1)
+        self.welcomed(node)
+        self.stop()
+
+    def test_waiting_for_the_welcome(self) -> None:
+        """
+        Who waits is told at the welcome, at once if it was, and if it never comes.
+        """
+        self.serve()
+        node = self.node(1)
+        early, given_up = node.client.when_welcomed(), node.client.when_welcomed()
+        given_up.cancel()
+        self.failureResultOf(given_up)
+        self.welcomed(node)
+        self.assertIs(self.successResultOf(early), node.client.welcome)
+        self.assertIs(self.successResultOf(node.client.when_welcomed()), node.client.welcome)
+        lost = self.node(2, "ws://nowhere")
+        never = lost.client.when_welcomed()
+        self.stop()
+        self.failureResultOf(never, RelayError)
+
+    def test_stop_and_start_again(self) -> None:
+        """
+        A service that was stopped can be started again.
+        """
+        self.serve()
+        node = self.node(1)
+        self.welcomed(node)
+        done = node.client.stopService()
+        self.assertNoResult(done)
+        self.network.run_until(done)
+        self.assertIsNone(node.client.welcome)
+        node.client.startService()
+        self.welcomed(node)
+        self.stop()
+
+    def test_stop_while_connecting(self) -> None:
+        """
+        Stopping in the midst of connecting leaves nothing behind.
+        """
+        self.serve()
+        for delay in (0.0, 0.011, 0.03, 0.05):
+            node = self.node(1)
+            self.network.advance(delay)
+            done = node.client.stopService()
+            self.network.run_until(done)
+            self.network.advance(2)
+            self.assertEqual(self.host("node1").getDelayedCalls(), [])
+        self.stop()
+
+    def test_too_fast(self) -> None:
+        """
+        What the network does not carry away in time is dropped, not piled up.
+        """
+        self.serve()
+        first, second = self.node(1), self.node(2)
+        self.welcomed(first, second)
+        for _ in range(100):
+            first.client.send(second.node_id, [bytes(1200)] * 50)
+        self.assertGreater(first.client.dropped, 50)
+        self.network.advance(5)
+        self.assertGreater(len(second.received), 1)
+        self.stop()
+
+
+class ReconnectionTests(RelayCase):
+    """
+    A client never gives up, and never hurries.
+    """
+
+    def test_back_off(self) -> None:
+        """
+        Attempts come at growing distances, up to ten seconds, and after ten minutes up to sixty.
+        """
+        attempts: list[float] = []
+        clock = self.clock
+
+        class Attempt(Protocol):
+            """
+            A port that hangs up.
+            """
+
+            @override
+            def connectionMade(self) -> None:
+                """
+                Note the time.
+                """
+                attempts.append(clock.seconds())
+                assert self.transport is not None
+                self.transport.loseConnection()
+
+        self.relay.listenTCP(8080, Factory.forProtocol(Attempt), 50, "")
+        self.node(1)
+        self.network.advance(1800)
+        gaps = [after - before for before, after in pairwise(attempts)]
+        for gap, full in zip(gaps, [0.5, 1, 2, 4, 8, 10, 10, 10], strict=False):
+            self.assertTrue(full / 2 <= gap - 0.05 <= full + 0.1, (gap, full))
+        self.assertTrue(all(gap >= 29 for gap in gaps[-5:]))
+        self.assertTrue(all(gap <= 60.2 for gap in gaps))
+        self.stop()
+
+    def test_relay_comes_back(self) -> None:
+        """
+        After an outage of minutes a client is back within ten seconds.
+        """
+        self.serve()
+        node = self.node(1)
+        self.welcomed(node)
+        self.relay.kill()
+        self.services.remove(self.service)
+        self.network.advance(300)
+        self.assertFalse(node.client.is_welcomed)
+        self.assertIn("refuses", node.client.error or "")
+        self.relay.restart()
+        self.serve()
+        self.assertLess(self.network.run_until(lambda: node.client.is_welcomed), 10.5)
+        self.assertIsNone(node.client.error)
+        self.stop()
+
+    def test_relay_vanishes(self) -> None:
+        """
+        A relay whose machine is cut off is noticed by its silence.
+        """
+        self.serve()
+        node = self.node(1)
+        self.welcomed(node)
+        self.network.cut(self.relay)
+        self.network.advance(61)
+        self.assertFalse(node.client.is_welcomed)
+        self.network.heal()
+        self.network.run_until(lambda: node.client.is_welcomed)
+        self.stop()
+
+    def test_graceful_end(self) -> None:
+        """
+        A relay that is stopped says so, and the client says it on.
+        """
+        self.serve()
+        node = self.node(1)
+        self.welcomed(node)
+        done = self.service.stopService()
+        self.network.run_until(done)
+        self.network.run_until(lambda: not node.client.is_welcomed)
+        self.assertIn("the relay goes down", node.client.error or "")
+        self.stop()
+
+    def test_replaced(self) -> None:
+        """
+        A client that was replaced by another with its key waits five seconds at least.
+        """
+        self.serve()
+        first = self.node(1)
+        self.welcomed(first)
+        second = Node(self.host("other"), 1, "ws://relay:8080")
+        second.client.startService()
+        self.services.append(second.client)
+        self.welcomed(second)
+        self.network.run_until(lambda: not first.client.is_welcomed)
+        self.assertIn("newer connection", first.client.error or "")
+        self.assertGreaterEqual(self.network.run_until(lambda: first.client.is_welcomed), 5)
+        self.stop()
+
+    def test_copied_key(self) -> None:
+        """
+        Two clients with one key end parked, say so, and the last one is served again.
+        """
+        self.serve()
+        first = self.node(1)
+        second = Node(self.host("other"), 1, "ws://relay:8080")
+        second.client.startService()
+        self.services.append(second.client)
+        self.network.run_until(
+            lambda: all("another process" in (node.client.error or "") for node in (first, second))
+        )
+        self.network.advance(100)
+        self.assertFalse(first.client.is_welcomed or second.client.is_welcomed)
+        self.network.run_until(second.client.stopService())
+        self.network.run_until(lambda: first.client.is_welcomed)
+        self.assertIsNone(first.client.error)
+        self.stop()
+
+
+class ErrorTests(RelayCase):
+    """
+    Why there is no connection is said in one line.
+    """
+
+    def expect(self, words: str, url: str = "ws://relay:8080", seconds: float = 30) -> None:
+        """
+        Expect words in a client's error, that it is told once, and that it goes on trying.
+        """
+        node = self.node(1, url)
+        self.network.run_until(lambda: node.client.error is not None, seconds)
+        self.assertIn(words, node.client.error or "")
+        self.network.advance(30)
+        self.assertEqual(len(node.changes), 1)
+        self.stop()
+
+    def test_refused(self) -> None:
+        """
+        No relay listens.
+        """
+        self.expect("relay:8080 refuses connections")
+
+    def test_no_such_name(self) -> None:
+        """
+        The name means nothing.
+        """
+        self.expect("nowhere: no address is known", "ws://nowhere")
+
+    def test_no_answer(self) -> None:
+        """
+        Nothing comes back at all.
+        """
+        self.network.cut(self.relay)
+        self.expect("does not answer")
+
+    def test_wrong_path(self) -> None:
+        """
+        There is a server, but no relay at that path.
+        """
+        self.serve()
+        self.expect("HTTP 404", "ws://relay:8080/elsewhere")
+
+    def test_silent_server(self) -> None:
+        """
+        Something listens and says nothing.
+        """
+        self.relay.listenTCP(8080, Factory.forProtocol(Protocol), 50, "")
+        self.expect("accepts connections but does not answer")
+
+    def test_not_admitted(self) -> None:
+        """
+        The relay does not want us.
+        """
+        self.serve()
+        self.refused.add(make_key(1).node_id)
+        self.expect("it refused us: no member")
+
+
+class HostileRelayTests(RelayCase):
+    """
+    What a relay says is a stranger's word.
+    """
+
+    def lie(self, *script: bytes, subprotocol: str | None = "atmosphere.relay.1") -> Node:
+        """
+        Start a relay that sends these messages to each client, and a client.
+        """
+        factory: Any = WebSocketServerFactory(protocols=["atmosphere.relay.1"], reactor=self.relay)
+        factory.protocol = FalseRelay
+        factory._batched_timer = BatchedTimer(self.relay)
+        factory.script, factory.connections, factory.subprotocol = script, [], subprotocol
+        self.false = factory
+        self.relay.listenTCP(8080, factory, 50, "")
+        node = self.node(1)
+        self.network.advance(0.4)
+        return node
+
+    def test_not_our_subprotocol(self) -> None:
+        """
+        A WebSocket server that is no relay is left.
+        """
+        node = self.lie(subprotocol=None)
+        self.assertIn("is not a relay of this kind", node.client.error or "")
+        self.stop()
+
+    def test_out_of_order(self) -> None:
+        """
+        Frames that are broken, or come when they must not, end the connection.
+        """
+        challenge, welcome = Challenge(b"n" * 32, 0.0).encode(), WELCOME.encode()
+        [deliver] = encode_batches(FrameType.DELIVER, make_key(2).node_id.raw, [b"x"])
+        [send] = encode_batches(FrameType.SEND, make_key(2).node_id.raw, [b"x"])
+        for script in (
+            [welcome],
+            [deliver],
+            [challenge, deliver],
+            [challenge, challenge],
+            [challenge, Absent(make_key(2).node_id).encode()],
+            [challenge, welcome, welcome],
+            [challenge, welcome, send],
+            [challenge, welcome, b"\x11" + bytes(34)],
+            [challenge, welcome, b""],
+        ):
+            node = self.lie(*script)
+            self.assertIn("broke the protocol", node.client.error or "", script)
+            self.assertFalse(node.client.is_welcomed)
+            self.assertEqual(node.received, [])
+            self.relay.kill()
+            self.relay.restart()
+            self.network.run_until(node.client.stopService())
+
+    def test_unknown_frames(self) -> None:
+        """
+        Frames of later versions are ignored.
+        """
+        node = self.lie(Challenge(b"n" * 32, 0.0).encode(), b"\x7fnews", WELCOME.encode())
+        self.assertTrue(node.client.is_welcomed)
+        self.stop()
+
+    def test_masked_or_too_long(self) -> None:
+        """
+        What is not WebSocket, and messages over the limit, end the connection.
+        """
+        for data in (b"\x82\x81abcdx", b"\x82\x7f" + bytes(5) + b"\xff\xff\xff", b"\x81\x01x"):
+            node = self.lie()
+            self.false.connections[0].transport.write(data)
+            self.network.advance(0.4)
+            self.assertIn("broke the protocol", node.client.error or "")
+            self.relay.kill()
+            self.relay.restart()
+            self.network.run_until(node.client.stopService())
+
+    def test_flood(self) -> None:
+        """
+        Frames without end, of relays or of WebSocket, end the connection.
+        """
+        for flood in (Pong(b"12345678").encode(), None):
+            node = self.lie(Challenge(b"n" * 32, 0.0).encode(), WELCOME.encode())
+            self.assertTrue(node.client.is_welcomed)
+            for _ in range(3000):
+                if flood is None:
+                    self.false.connections[0].sendPing(b"x")
+                else:
+                    self.false.connections[0].sendMessage(flood, isBinary=True)
+            self.network.run_until(partial(is_lost, node))
+            self.assertIn("reason for", node.client.error or "")
+            self.relay.kill()
+            self.relay.restart()
+            self.network.run_until(node.client.stopService())
+
+    def test_no_welcome(self) -> None:
+        """
+        A relay that never lets us in is left after ten seconds.
+        """
+        node = self.lie(Challenge(b"n" * 32, 0.0).encode())
+        self.network.advance(10)
+        self.assertIn("did not welcome us in time", node.client.error or "")
+        self.stop()
+
+    def test_escaped(self) -> None:
+        """
+        What a relay says is shown without its control characters.
+        """
+        node = self.lie(Refused(9, "\x1b[31mred\n").encode())
+        self.assertIn("\\x1b[31mred\\x0a", node.client.error or "")
+        self.stop()
+
+    def test_news(self) -> None:
+        """
+        A relay's notices and its word that it goes down are heard; pings are answered.
+        """
+        node = self.lie(
+            Challenge(b"n" * 32, 0.0).encode(),
+            WELCOME.encode(),
+            Notice(1, "slow").encode(),
+            Drain(30, ("wss://other",)).encode(),
+            b"\x3012345678",
+        )
+        self.assertEqual(node.client.draining, Drain(30, ("wss://other",)))
+        self.assertTrue(node.client.is_welcomed)
+        self.assertIn(Pong(b"12345678").encode(), self.false.connections[0].heard)
+        self.stop()
+
+    def test_the_signature_is_for_this_relay(self) -> None:
+        """
+        The login names the authority that was dialled.
+        """
+        self.lie(Challenge(b"n" * 32, 0.0).encode())
+        [hello] = self.false.connections[0].heard
+        self.assertIn(b"relay:8080", hello)
+        self.stop()
