@@ -21,7 +21,7 @@ from atmosphere.errors import AtmosphereError, DecodeError, NotRunningError, Sta
 from atmosphere.node.local_socket import SOCKET_NAME, SocketAddress
 from atmosphere.node.strict_json import decode_json
 
-__all__ = ["LocalClient", "NodeError"]
+__all__ = ["LocalClient", "NodeError", "program_for"]
 
 MAXIMUM_ANSWER = 64 * 1024 * 1024
 MAXIMUM_LINE = 16 * 1024 * 1024
@@ -60,6 +60,14 @@ class _Connection(http.client.HTTPConnection):
             self.sock.connect(address.text)
         finally:
             address.close()
+
+
+def program_for(state: Path) -> str:
+    """
+    Say how the program is called for a state directory.
+    """
+    is_default = state == Path("~/.atmosphere").expanduser()
+    return "atmosphere" if is_default else f"atmosphere --state {state}"
 
 
 class LocalClient:
@@ -170,14 +178,13 @@ class LocalClient:
         Say what to do when nobody answers.
         """
         state = self._state
-        is_default = state == Path("~/.atmosphere").expanduser()
-        where = "" if is_default else f" --state {state}"
+        program = program_for(state)
         if not (state / "node.key").exists():
             return (
-                f"there is no node in {state}: make one with `atmosphere{where} init`,"
-                f" then start it with `atmosphere{where} serve`"
+                f"there is no node in {state}: make one with `{program} init`,"
+                f" then start it with `{program} serve`"
             )
-        return f"no running node: start one with `atmosphere{where} serve`"
+        return f"no running node: start one with `{program} serve`"
 
     @staticmethod
     def _decode(line: bytes) -> dict[str, Any]:

@@ -146,11 +146,14 @@ def _join_without_node(settings: Settings, code: str, name: str | None) -> Any:
     Open or make the node's state, and join in this process.
     """
     from atmosphere.node.config import NodeConfig, check_name, with_environment
+    from atmosphere.node.inviting import read_code as check_code
     from atmosphere.node.store import NodeStore
 
     from .output import note
     from .serve import open_store
+    from .sources import wall
 
+    check_code(code, wall())
     if NodeStore.exists(settings.state):
         store = open_store(settings)
     else:

@@ -87,12 +87,21 @@ def open_store(settings: Settings) -> NodeStore:
     """
     Open the state directory for the node that we are about to run; say what
     was found damaged.
+
+    @raise ConfigurationError: no node was made there.
     """
+    from atmosphere.errors import ConfigurationError
     from atmosphere.node.store import NodeStore
 
+    from .client import program_for
     from .output import note
     from .sources import wall
 
+    if not NodeStore.exists(settings.state):
+        program = program_for(settings.state)
+        raise ConfigurationError(
+            f"there is no node in {settings.state}: make one with `{program} init`"
+        )
     store = NodeStore.open(settings.state, wall=wall)
     for notice in store.notices:
         note(f"atmosphere: {notice}")

@@ -82,7 +82,9 @@ def decode_compact(text: str, prefix: str) -> bytes:
     try:
         return decode_base64(bare)
     except DecodeError:
-        raise DecodeError("this is no join code, or a piece of it is missing") from None
+        raise DecodeError(
+            "this is no join code, or a piece of it is missing: copy all of it"
+        ) from None
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -131,7 +133,9 @@ def decode_json(raw: bytes) -> Values:
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_pairs, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        raise DecodeError("this is no join code, or a piece of it is missing") from None
+        raise DecodeError(
+            "this is no join code, or a piece of it is missing: copy all of it"
+        ) from None
     if not isinstance(value, dict) or _depth(value) > MAXIMUM_DEPTH:
         raise DecodeError("this is no join code: not an object of JSON")
     return Values(value)

@@ -78,6 +78,7 @@ def make_invitation(
     ]
     public += [each for each in hosts if address_kind(each.packed) is AddressKind.GLOBAL]
     port = surroundings.ports.port_of(is_ipv6=False) or surroundings.ports.port_of(is_ipv6=True)
+    hosts.sort(key=lambda each: address_kind(each.packed) is AddressKind.LOOPBACK)
     local = hosts[0] if hosts else TransportAddress("127.0.0.1", port or 0)
     relays = surroundings.trusted_relays[:MAX_CODE_RELAYS]
     code = issue_join_code(
@@ -112,7 +113,7 @@ def read_code(text: str, wall: float) -> JoinCode:
     try:
         code = JoinCode.from_compact(text)
     except DecodeError as error:
-        raise JoinError(f"this is not a join code: {error}") from None
+        raise JoinError(f"the code cannot be read: {error}") from None
     if code.is_old:
         raise JoinError(
             "this is a code of the original program, which proves nothing:"

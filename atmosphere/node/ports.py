@@ -100,11 +100,12 @@ class NodePorts:
                 listening = listen_udp(
                     self._reactor, number, interface, shared, first_time or taken is not None
                 )
-            except ListenError:
+            except ListenError as error:
                 if taken is not None and interface == "::":
                     self._log.info("this machine has no IPv6")
                     continue
-                raise
+                text = f"{error}; --udp-port N takes another"
+                raise ListenError(text, port=error.port) from None
             if taken is None:
                 taken = number = _host_of(listening).port
             client = StunClient(self._reactor, self._entropy)

@@ -109,6 +109,11 @@ def resolver(reactor: IReactorPluggableNameResolver) -> Resolve:
 
     def resolve(name: str) -> Deferred[list[str]]:
         receiver = _Addresses(name)
+        try:
+            name.encode("idna")
+        except UnicodeError:  # for which Twisted's resolver never answers
+            receiver.resolutionComplete()
+            return receiver.deferred
         reactor.nameResolver.resolveHostName(receiver, name)
         return receiver.deferred
 

@@ -409,7 +409,9 @@ class ResolverTests(SynchronousTestCase):
     The reactor's resolver as a function.
     """
 
-    def resolve(self, script: Callable[[IResolutionReceiver], None]) -> Deferred[list[str]]:
+    def resolve(
+        self, script: Callable[[IResolutionReceiver], None], wanted: str = "a.example"
+    ) -> Deferred[list[str]]:
         """
         Resolve a name on a reactor that follows a script.
         """
@@ -435,7 +437,7 @@ class ResolverTests(SynchronousTestCase):
                 receiver.resolutionBegan(FakeResolution())
                 script(receiver)
 
-        return resolver(cast(IReactorPluggableNameResolver, Reactor()))("a.example")
+        return resolver(cast(IReactorPluggableNameResolver, Reactor()))(wanted)
 
     def test_found(self) -> None:
         """
@@ -456,6 +458,16 @@ class ResolverTests(SynchronousTestCase):
         """
         deferred = self.resolve(lambda receiver: receiver.resolutionComplete())
         self.failureResultOf(deferred, DNSLookupError)
+
+    def test_impossible_name(self) -> None:
+        """
+        A name that no resolver can be asked for fails at once, and none is asked.
+        """
+        asked: list[IResolutionReceiver] = []
+        for name in ("a" * 64 + ".example", "a..example"):
+            deferred = self.resolve(asked.append, name)
+            self.failureResultOf(deferred, DNSLookupError)
+        self.assertEqual(asked, [])
 
     def test_cancelled(self) -> None:
         """
