@@ -30,12 +30,14 @@ class Sender(Protocol):
     Sends a number of bytes as fast as they are taken, then ends its direction.
 
     @ivar sent: bytes that were written.
+    @ivar allowed: bytes that may be, so far.
     @ivar digest: of them.
     @ivar reasons: why the stream ended, each time that it was told.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, allowed: int | None = None) -> None:
         self.sent = 0
+        self.allowed = total if allowed is None else allowed
         self.digest = hashlib.sha256()
         self.reasons: list[BaseException] = []
         self._total = total
@@ -62,7 +64,7 @@ class Sender(Protocol):
         """
         assert self.transport is not None
         self._is_paused = False
-        while not self._is_paused and self.sent < self._total:
+        while not self._is_paused and self.sent < min(self.allowed, self._total):
             piece = _block(self.sent // PIECE)[: self._total - self.sent]
             self.sent += len(piece)
             self.digest.update(piece)
@@ -71,6 +73,14 @@ class Sender(Protocol):
             self._is_paused = True
             self.transport.unregisterProducer()  # type: ignore[attr-defined]
             self.transport.loseWriteConnection()  # type: ignore[attr-defined]
+
+    def allow(self, count: int) -> None:
+        """
+        Let so many bytes more be sent.
+        """
+        self.allowed += count
+        if not self._is_paused:
+            self.resumeProducing()
 
     def stopProducing(self) -> None:
         """
