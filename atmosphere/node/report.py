@@ -35,6 +35,7 @@ __all__ = [
     "gather",
     "gather_alone",
     "local_addresses",
+    "make_report",
     "relay_facts",
     "stun_servers",
 ]

@@ -1,0 +1,232 @@
+"""
+Tests for the commands that stay: C{serve} and C{relay}, as processes of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+from typing_extensions import override
+
+ROOT = Path(__file__).parents[2]
+
+RUN = "from atmosphere.cli import main; main()"
+
+
+def start(*arguments: str, stdin: int | None = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    """
+    Start a command.
+    """
+    env = {name: value for name, value in os.environ.items() if "ATMOSPHERE" not in name}
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, *arguments],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**env, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def finish(process: subprocess.Popen[str], stdin: str | None = None) -> tuple[int, str, str]:
+    """
+    Wait for a command's end.
+    """
+    try:
+        out, err = process.communicate(stdin, timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    return process.returncode, out, err
+
+
+def read_object(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """
+    Read the JSON object that a command prints first.
+    """
+    assert process.stdout is not None
+    text = ""
+    for line in process.stdout:
+        text += line
+        if line == "}\n":
+            found: dict[str, Any] = json.loads(text)
+            return found
+    raise AssertionError(f"no object: {text!r} {finish(process)!r}")
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[dict[str, Any]]:
+    """
+    Run a command that stays, and stop it at the end.
+
+    @return: what it says first.
+    """
+    process = start("--json", *arguments)
+    try:
+        yield read_object(process)
+    finally:
+        process.terminate()
+        status, _, err = finish(process)
+    if status != 0 or "Traceback" in err:
+        raise AssertionError(f"{arguments} ended with {status}: {err}")
+
+
+class RelayTests(SynchronousTestCase):
+    """
+    C{atmosphere relay}.
+    """
+
+    options = ("relay", "--host", "127.0.0.1", "--stun-port", "0")
+
+    def test_first_line(self) -> None:
+        """
+        The first line names the port to open, and SIGTERM ends with 0.
+        """
+        process = start(*self.options, "--port", "0", "--open")
+        assert process.stdout is not None
+        self.assertRegex(process.stdout.readline(), r"^relay: open TCP \d+; .* ws://127.0.0.1:\d+$")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(finish(process)[0], 0)
+
+    def test_interrupted(self) -> None:
+        """
+        Ctrl-C stops cleanly and ends with 130.
+        """
+        process = start(*self.options, "--port", "0", "--open", "--json")
+        self.assertEqual(read_object(process)["version"], 1)
+        process.send_signal(signal.SIGINT)
+        status, _, err = finish(process)
+        self.assertEqual((status, err), (130, ""))
+
+    def test_warning(self) -> None:
+        """
+        A relay that serves anyone without being told to warns, also in JSON logs.
+        """
+        process = start(*self.options, "--port", "0", "--log-format", "json", "--json")
+        self.assertIn("--mesh", read_object(process)["warnings"][0])
+        process.terminate()
+        events = [json.loads(line) for line in finish(process)[2].splitlines()]
+        self.assertIn("--mesh", events[0]["line"])
+
+    def test_port_taken(self) -> None:
+        """
+        A port that is taken ends with 71 and one line that names the port.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            status, out, err = finish(start(*self.options, "--port", str(port), "--open"))
+        self.assertEqual((status, out, err.count("\n")), (71, "", 1))
+        self.assertIn(str(port), err)
+
+    def test_bad_certificate(self) -> None:
+        """
+        A certificate that cannot be read ends with 2 and one line.
+        """
+        status, _, err = finish(start(*self.options, "--cert", "/nonexistent", "--key", "/x"))
+        self.assertEqual((status, err.count("\n")), (2, 1))
+
+
+class ServeTests(SynchronousTestCase):
+    """
+    C{atmosphere serve}, and C{join} without a running node.
+    """
+
+    @override
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+
+    def state(self, name: str) -> tuple[str, str]:
+        """
+        Name the state directory of a node.
+        """
+        return "--state", str(self.directory / name)
+
+    def ask(self, *arguments: str, stdin: str | None = None) -> tuple[int, str, str]:
+        """
+        Run a command to its end.
+        """
+        source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
+        return finish(start(*arguments, stdin=source), stdin)
+
+    def test_not_made(self) -> None:
+        """
+        Without a node the remedy is named.
+        """
+        status, _, err = self.ask(*self.state("a"), "serve")
+        self.assertEqual((status, err.count("\n")), (2, 1))
+        self.assertRegex(err, "make one with `atmosphere .*init`")
+
+    def test_loose_mode(self) -> None:
+        """
+        A state directory that others can read is refused with the remedy.
+        """
+        self.ask(*self.state("a"), "init")
+        (self.directory / "a").chmod(0o755)
+        status, _, err = self.ask(*self.state("a"), "serve")
+        self.assertEqual((status, err.count("\n")), (1, 1))
+        self.assertIn(f"chmod 700 {self.directory / 'a'}", err)
+
+    def test_port_taken(self) -> None:
+        """
+        A UDP port that was asked for and is taken ends with 71.
+        """
+        self.ask(*self.state("a"), "init")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.bind(("127.0.0.1", 0))
+            port = str(other.getsockname()[1])
+            options = ("--interface", "127.0.0.1", "--udp-port", port)
+            status, out, err = self.ask(*self.state("a"), "serve", *options)
+        self.assertEqual((status, out, err.count("\n")), (71, "", 1))
+        self.assertIn(port, err)
+
+    def test_one_at_a_time(self) -> None:
+        """
+        A second node on the same state is refused, the first is not disturbed.
+        """
+        self.ask(*self.state("a"), "init")
+        with running(*self.state("a"), "serve", "--interface", "127.0.0.1"):
+            status, _, err = self.ask(*self.state("a"), "serve", "--interface", "127.0.0.1")
+            self.assertEqual((status, err.count("\n")), (1, 1))
+            self.assertIn("in use by another process", err)
+            self.assertEqual(self.ask(*self.state("a"), "status")[0], 0)
+        self.assertEqual(self.ask(*self.state("a"), "status")[0], 3)
+
+    def test_join_without_node(self) -> None:
+        """
+        On a machine with nothing prepared C{join} makes a node and redeems the
+        code by itself; the same code is then good for nobody else, and to join
+        another mesh one has to leave first.
+        """
+        local = ("serve", "--interface", "127.0.0.1", "--allow-loopback")
+        with running("relay", "--host", "127.0.0.1", "--port", "0", "--stun-port", "0") as relay:
+            self.ask(*self.state("a"), "init", "-n", "portland", "--relay", relay["url"])
+            with running(*self.state("a"), *local) as portland:
+                self.assertEqual(portland["name"], "portland")
+                self.assertEqual(self.ask(*self.state("a"), "status", "--wait", "10")[0], 0)
+                _, code, err = self.ask(*self.state("a"), "invite")
+                self.assertIn("founded the mesh home", err)
+                joined = self.ask(*self.state("b"), "join", "-", "--name", "salem", stdin=code)
+                self.assertEqual(joined[0], 0, joined)
+                self.assertIn("as salem", joined[1])
+                self.assertIn("atmosphere serve", joined[2])
+                used = self.ask(*self.state("c"), "join", "-", stdin=code)
+                self.assertEqual(used[0], 4, used)
+                _, out, _ = self.ask(*self.state("a"), "peers", "--json")
+                self.assertEqual([each["name"] for each in json.loads(out)["peers"]], ["salem"])
+                self.ask(*self.state("a"), "leave")
+                _, code, _ = self.ask(*self.state("a"), "invite", "--mesh-name", "work")
+                inside = self.ask(*self.state("b"), "join", "-", stdin=code)
+                self.assertEqual((inside[0], inside[2].count("\n")), (4, 1), inside)
+                self.assertIn("atmosphere leave", inside[2])
