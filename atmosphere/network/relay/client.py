@@ -69,6 +69,8 @@ class RelayClient(Service):
     @ivar welcome: what the relay said when it let us in; C{None} while it has not.
     @ivar error: in one line why there is no connection; C{None} if there is.
     @ivar draining: the relay's word that it goes down.
+    @ivar clock_offset: by how many seconds the relay's clock was ahead of ours
+        at the last welcome: a hint.
     """
 
     log = Logger()
@@ -105,6 +107,7 @@ class RelayClient(Service):
         self.welcome: Welcome | None = None
         self.error: str | None = None
         self.draining: Drain | None = None
+        self.clock_offset: float | None = None
         self._parsed = parse_relay_url(url)
         self._endpoint = endpoint or connection_endpoint(reactor, self._parsed, ca_file)
         self._reactor = reactor
@@ -245,6 +248,7 @@ class RelayClient(Service):
         """
         self.welcome, self.error, self.draining = welcome, None, None
         self._is_parked = False
+        self.clock_offset = welcome.relay_time - self._wall()
         self._lost_at = None
         self._welcomed_at = self._reactor.seconds()
         self.log.info("{url} welcomed us", url=self.url)
@@ -265,7 +269,10 @@ class RelayClient(Service):
         """
         Hand on what came.
         """
-        self._on_datagrams(self, source, datagrams)
+        try:
+            self._on_datagrams(self, source, datagrams)
+        except Exception:
+            self.log.failure("datagrams of {node} could not be taken", node=source.short)
 
     def connection_absent(self, node: NodeID) -> None:
         """

@@ -54,6 +54,7 @@ class RelayConnection(MessageStream, WebSocketServerProtocol):  # type: ignore[m
         self.place = place
         self._holds: tuple[str, ...] = ()
         self._is_full = False
+        self._linger: IDelayedCall | None = None
         self.cutter = FrameCutter(MAX_MESSAGE, is_masked=True)
 
     @property
@@ -104,17 +105,36 @@ class RelayConnection(MessageStream, WebSocketServerProtocol):  # type: ignore[m
             if not self._holds and not getattr(self.transport, "disconnecting", False):
                 self.transport.resumeProducing()
 
-    def finish(self, code: int, reason: str) -> None:
+    def finish(self, code: int, reason: str, *, is_stuck: bool = False) -> None:
         """
-        Close the connection; at once, if nothing can be written to it.
+        Close the connection.
+
+        @param is_stuck: nothing can be written to it: do not wait.
         """
-        if self._is_full and code != 1000:
+        if is_stuck:
             self.transport.abortConnection()
         elif self.is_established:
             if self._holds:
                 self._holds = ()
                 self.transport.resumeProducing()
             self.sendClose(code, reason[:100])
+
+    @override
+    def dropConnection(self, abort: bool = False) -> None:
+        """
+        Hang up, and do not wait for ever until the other side does.
+        """
+        super().dropConnection(abort)
+        if not abort and self._linger is None:
+            patience = self.server.config.limits.pair_close
+            self._linger = self.server.call_later(patience, self.transport.abortConnection)
+
+    @property
+    def is_full(self) -> bool:
+        """
+        Whether nothing can be written at present.
+        """
+        return self._is_full
 
     def pauseProducing(self) -> None:
         """
@@ -136,10 +156,12 @@ class RelayConnection(MessageStream, WebSocketServerProtocol):  # type: ignore[m
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Forget the timer that Autobahn leaves behind.
+        Forget the timers.
         """
         super().connectionLost(reason)
         self.forget_timers()
+        if self._linger is not None and self._linger.active():
+            self._linger.cancel()
 
 
 class NodeConnection(RelayConnection):

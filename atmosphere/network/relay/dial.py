@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.network.relay.test_client -*-
+# -*- test-case-name: tests.network.relay.test_dial -*-
 """
 The dialling side of a relay connection: one WebSocket, from hello to its end.
 """
@@ -46,6 +46,7 @@ from .frames import (
 )
 from .framing import FrameCutter, mask_in_place, message_header
 from .reader import decode
+from .request import check_response_head
 from .streams import MessageStream
 
 __all__ = ["ClientConnection", "ConnectionOwner"]
@@ -54,9 +55,13 @@ WELCOME_TIMEOUT = 10.0
 PING_INTERVAL = 15.0
 SILENCE = 45.0
 QUEUE = 256 * 1024
+MAX_HEAD = 8_192
+GOODBYE = 2.0
+LOGGED_NOTICES = 10
 CONTROL_RATE = 100.0
 CONTROL_BURST = 1_000.0
 _TRANSPORT_BUFFER = 64 * 1024
+_END = b"\r\n\r\n"
 
 
 class ConnectionOwner(Protocol):
@@ -130,6 +135,9 @@ class ClientConnection(MessageStream, WebSocketClientProtocol):  # type: ignore[
         self._owner: ConnectionOwner | None = owner
         self._error: str | None = None
         self._refused: int | None = None
+        self._head: bytes | None = b""
+        self._end: IDelayedCall | None = None
+        self._notices = 0
         self._is_hello_sent = False
         self._is_welcomed = False
         self._is_full = False
@@ -140,6 +148,24 @@ class ClientConnection(MessageStream, WebSocketClientProtocol):  # type: ignore[
         self._control = TokenBucket(CONTROL_RATE, CONTROL_BURST)
         self._timer: IDelayedCall | None = None
         self.cutter = FrameCutter(MAX_MESSAGE, is_masked=False)
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Look at the head of the response before Autobahn believes it.
+        """
+        if self._head is not None:
+            self._head += data
+            end = self._head.find(_END)
+            if end < 0 and len(self._head) <= MAX_HEAD:
+                return
+            data, self._head = self._head, None
+            try:
+                check_response_head(data[: end + len(_END)] if 0 <= end <= MAX_HEAD else b"")
+            except DecodeError:
+                self._fail("what answers there does not speak HTTP", abort=True)
+                return
+        super().dataReceived(data)
 
     @override
     def onConnect(self, response: ConnectionResponse) -> None:
@@ -181,6 +207,8 @@ class ClientConnection(MessageStream, WebSocketClientProtocol):  # type: ignore[
         """
         if self._control.take(1, self._heard):
             super().receive_control_frame(frame)
+            if self.state != self.STATE_OPEN:
+                self._end_soon()
         else:
             self.fail(1002, "it sends more than any relay has reason for")
 
@@ -264,7 +292,9 @@ class ClientConnection(MessageStream, WebSocketClientProtocol):  # type: ignore[
                 self._tell().connection_draining(frame)
             case Notice(code, text):
                 shown = escape_peer_text(text, 200)
-                self._log.info("{url} says: {text}", url=self._url.text, text=shown)
+                self._notices += 1
+                if self._notices <= LOGGED_NOTICES:
+                    self._log.info("{url} says: {text}", url=self._url.text, text=shown)
                 if code in (NoticeCode.PARKED, NoticeCode.UNPARKED):
                     self._tell().connection_parked(code == NoticeCode.PARKED, shown)
             case _:
@@ -334,20 +364,31 @@ class ClientConnection(MessageStream, WebSocketClientProtocol):  # type: ignore[
         Say goodbye.
         """
         self._error = self._error or "we left"
-        if self.state == self.STATE_OPEN:
-            self.sendClose(1000)
-        elif self.transport is not None:
-            self.transport.abortConnection()
+        self._hang_up(abort=False)
 
     def _fail(self, text: str, *, abort: bool = False) -> None:
         """
         End the connection, because of something.
         """
         self._error = self._error or f"{self._url.authority}: {text}"
+        self._hang_up(abort=abort)
+
+    def _hang_up(self, *, abort: bool) -> None:
+        """
+        Close the connection, whatever the other side does about it.
+        """
         if self.state == self.STATE_OPEN and not abort:
             self.sendClose(1000)
-        else:
+            self._end_soon()
+        elif self.transport is not None:
             self.transport.abortConnection()
+
+    def _end_soon(self) -> None:
+        """
+        Leave the other side a moment to close the connection.
+        """
+        if self._end is None:
+            self._end = self._reactor.callLater(GOODBYE, self.transport.abortConnection)
 
     def pauseProducing(self) -> None:
         """
@@ -374,8 +415,9 @@ class ClientConnection(MessageStream, WebSocketClientProtocol):  # type: ignore[
         """
         super().connectionLost(reason)
         self.forget_timers()
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        for call in (self._timer, self._end):
+            if call is not None and call.active():
+                call.cancel()
         self._timer = None
         owner, self._owner = self._owner, None
         if owner is not None:

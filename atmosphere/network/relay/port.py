@@ -25,7 +25,7 @@ from atmosphere.errors import DecodeError
 
 from .gate import GateRefusal, Pass
 from .limits import matches_name
-from .request import RequestHead, decode_head, plain_response
+from .request import RequestHead, decode_head, plain_response, websocket_head
 from .server import RelayServer
 from .session import is_session_id
 
@@ -124,11 +124,11 @@ class FrontProtocol(Protocol):
         head, rest = self._buffer[: end + len(_END)], self._buffer[end + len(_END) :]
         self._buffer = b""
         try:
-            self._route(decode_head(head), head, rest)
+            self._route(decode_head(head), rest)
         except DecodeError:
             self._refuse(400)
 
-    def _route(self, request: RequestHead, head: bytes, rest: bytes) -> None:
+    def _route(self, request: RequestHead, rest: bytes) -> None:
         """
         Decide who answers a request.
         """
@@ -145,7 +145,7 @@ class FrontProtocol(Protocol):
         if request.has_body:
             self._refuse(413)
         elif request.path == "/relay" or request.path.startswith("/relay/"):
-            self._route_websocket(request, observed, head + rest)
+            self._route_websocket(request, observed, websocket_head(request) + rest)
         else:
             self._hand_on_to_site(request)
 

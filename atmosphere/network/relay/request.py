@@ -13,11 +13,19 @@ from dataclasses import dataclass
 
 from atmosphere.errors import DecodeError
 
-__all__ = ["RequestHead", "decode_head", "plain_response"]
+__all__ = [
+    "RequestHead",
+    "check_response_head",
+    "decode_head",
+    "plain_response",
+    "websocket_head",
+]
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
 _TARGET = re.compile(rb"/[\x21-\x7e]*")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_STATUS = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e]*)?")
+_END = b"\r\n\r\n"
 _MAX_HEADERS = 100
 _SINGLE = frozenset({"host", "content-length", "origin", "upgrade", "transfer-encoding"})
 
@@ -74,7 +82,7 @@ def decode_head(data: bytes) -> RequestHead:
     @param data: up to and including the empty line.
     @raise DecodeError: not HTTP/1, or something that two readers could read differently.
     """
-    if not data.endswith(b"\r\n\r\n"):
+    if not data.endswith(_END):
         raise DecodeError("the head does not end with an empty line", section="RFC 9112 §2.1")
     lines = data[:-4].split(b"\r\n")
     parts = lines[0].split(b" ")
@@ -98,6 +106,41 @@ def decode_head(data: bytes) -> RequestHead:
         headers[name] = value
     path = target.decode("ascii").partition("?")[0].partition("#")[0]
     return RequestHead(method.decode("ascii"), path, headers)
+
+
+_FOR_WEBSOCKET = ("host", "sec-websocket-key", "sec-websocket-version", "sec-websocket-protocol")
+
+
+def websocket_head(request: RequestHead) -> bytes:
+    """
+    Write the head of an opening handshake anew, with nothing in it but what one needs.
+
+    @param request: which asks for WebSocket.
+    @see: RFC 6455 §4.1
+    """
+    lines = [f"GET {request.path} HTTP/1.1", "Upgrade: websocket"]
+    lines += [
+        f"{name}: {request.headers[name]}" for name in _FOR_WEBSOCKET if name in request.headers
+    ]
+    if "connection" in request.headers:
+        lines.append(f"Connection: {request.headers['connection']}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def check_response_head(data: bytes) -> None:
+    """
+    See that the head of a response is one that any reader reads alike.
+
+    @param data: up to and including the empty line.
+    @raise DecodeError: not HTTP/1.
+    """
+    lines = data[:-4].split(b"\r\n")
+    if not data.endswith(_END) or not _STATUS.fullmatch(lines[0]) or not data.isascii():
+        raise DecodeError("not a status line", section="RFC 9112 §4")
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        if not colon or not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise DecodeError("not a header", section="RFC 9112 §5")
 
 
 def plain_response(status: int) -> bytes:

@@ -241,8 +241,9 @@ class RelayServer:
             case Resumed():
                 connection.release("rate")
             case Closed(_, code, reason):
+                is_stuck = connection.is_full
                 connection.flush()
-                connection.finish(code, reason)
+                connection.finish(code, reason, is_stuck=is_stuck)
 
     def _rearm(self) -> None:
         """
@@ -277,7 +278,7 @@ class RelayServer:
         for each in ended:
             connection = self._legs.get(each.leg)
             if connection is not None:
-                connection.finish(each.code, each.reason)
+                connection.finish(each.code, each.reason, is_stuck=connection.is_full)
 
     def drain(self, seconds: int, alternatives: tuple[str, ...] = ()) -> None:
         """

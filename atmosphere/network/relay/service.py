@@ -60,7 +60,7 @@ def _load_certificate(config: RelayConfig) -> tuple[CertificateOptions, tuple[st
     except (OSError, TypeError, ValueError, UnsupportedAlgorithm) as error:
         raise ConfigurationError(f"{config.private_key}: no private key: {error}") from None
     options = CertificateOptions(
-        privateKey=key,
+        privateKey=key,  # type: ignore[arg-type]  # typed for pyOpenSSL keys, takes both
         certificate=crypto.X509.from_cryptography(chain[0]),
         extraCertChain=[crypto.X509.from_cryptography(each) for each in chain[1:]],
         raiseMinimumTo=TLSVersion.TLSv1_2,

@@ -6,7 +6,12 @@ from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.errors import DecodeError
-from atmosphere.network.relay.request import decode_head, plain_response
+from atmosphere.network.relay.request import (
+    check_response_head,
+    decode_head,
+    plain_response,
+    websocket_head,
+)
 
 SETTINGS = settings(derandomize=True, max_examples=200, deadline=None)
 pieces = st.sampled_from(
@@ -93,3 +98,37 @@ class HeadTests(SynchronousTestCase):
             b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n"
             b"Connection: close\r\n\r\nnot found\n",
         )
+
+    def test_written_anew(self) -> None:
+        """
+        What Autobahn gets to see of a handshake is what one needs, and nothing else.
+        """
+        head = decode_head(
+            b"GET /relay?x HTTP/1.1\r\nHost: relay\r\nUpgrade: x, websocket\r\n"
+            b"Connection: keep-alive, Upgrade\r\nCookie: a\r\nSec-WebSocket-Key: k\r\n\r\n"
+        )
+        self.assertEqual(
+            websocket_head(head),
+            b"GET /relay HTTP/1.1\r\nUpgrade: websocket\r\nhost: relay\r\n"
+            b"sec-websocket-key: k\r\nConnection: keep-alive, Upgrade\r\n\r\n",
+        )
+        self.assertNotIn(b"Connection", websocket_head(decode_head(b"GET / HTTP/1.1\r\n\r\n")))
+
+    def test_responses(self) -> None:
+        """
+        A response's head is checked before anyone reads it.
+        """
+        check_response_head(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
+        check_response_head(b"HTTP/1.0 404\r\n\r\n")
+        for data in (
+            b"",
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.1 999 X\r\n\r\n",
+            b"ICY 200 OK\r\n\r\n",
+            b"HTTP/1.1 200 \xc3\xa9\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nnone\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n: none\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nA: \x00\r\n\r\n",
+        ):
+            with self.assertRaises(DecodeError, msg=repr(data)):
+                check_response_head(data)

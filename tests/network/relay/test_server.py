@@ -2,6 +2,9 @@
 Tests for L{atmosphere.network.relay.server}: a relay serves what speaks its protocol.
 """
 
+from hypothesis import given, settings, strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
 from atmosphere.network.relay.frames import MAX_MESSAGE, Challenge, Ping, Refused, Welcome
 from atmosphere.network.relay.limits import RelayLimits
 from atmosphere.network.relay.reader import decode
@@ -9,6 +12,7 @@ from atmosphere.network.relay.reader import decode
 from .relay_case import RawClient, RelayCase, upgrade
 from .switchboard_case import make_hello, make_key
 
+FUZZ = settings(derandomize=True, max_examples=200, deadline=None)
 PLAIN = {"Sec_WebSocket_Protocol": ""}
 
 
@@ -371,3 +375,79 @@ class PairTests(RelayCase):
         self.serve(meshes=("mesh-a",), is_open=False)
         self.assertEqual(self.leg().status, 403)
         self.stop()
+
+    def test_a_leg_that_does_not_hang_up(self) -> None:
+        """
+        A client that says goodbye and keeps its connection open is cut.
+        """
+        server = self.serve()
+        first = self.leg()
+        first.transport.pauseProducing()
+        first.write(b"\x88\x80\0\0\0\0")
+        self.network.advance(6)
+        self.assertEqual(server.gate.total, 0)
+        self.stop()
+
+
+class FuzzTests(SynchronousTestCase):
+    """
+    Whatever a stranger sends, the relay goes on.
+    """
+
+    def survive(self, request: bytes, *more: bytes) -> None:
+        """
+        Expect that a relay still serves after these bytes, and that nothing stays behind.
+        """
+        case = RelayCase("serve")
+        case.setUp()
+        server = case.serve()
+        client = case.raw(request)
+        for data in more:
+            if client.lost is None:
+                client.write(data)
+                case.network.advance(0.1)
+        self.assertEqual(case.get("/health").status, 200)
+        case.host("stranger").kill(is_silent=True)
+        case.network.advance(200)
+        self.assertEqual((server.gate.total, server.gate.unsettled), (0, 0))
+        case.stop()
+
+    @FUZZ
+    @given(st.binary(max_size=200))
+    def test_any_bytes(self, data: bytes) -> None:
+        """
+        Any bytes at all.
+        """
+        self.survive(data)
+
+    @FUZZ
+    @given(st.data(), st.sampled_from(["/relay", "/relay/abc"]))
+    def test_mutated_handshakes(self, data: st.DataObject, path: str) -> None:
+        """
+        A handshake of which some bytes were changed.
+        """
+        request = bytearray(upgrade(path, Sec_WebSocket_Extensions="a; b=c, d", Origin=""))
+        for _ in range(data.draw(st.integers(1, 5))):
+            at = data.draw(st.integers(0, len(request) - 1))
+            request[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+        self.survive(bytes(request))
+
+    @FUZZ
+    @given(st.lists(st.binary(max_size=60), max_size=4), st.sampled_from(["/relay", "/relay/a"]))
+    def test_any_frames(self, pieces: list[bytes], path: str) -> None:
+        """
+        A good handshake and any bytes after it.
+        """
+        self.survive(upgrade(path), *pieces)
+
+    @FUZZ
+    @given(st.lists(st.tuples(st.sampled_from(range(11)), st.binary(max_size=60)), max_size=4))
+    def test_any_messages(self, messages: list[tuple[int, bytes]]) -> None:
+        """
+        A good handshake and well-framed messages and control frames with anything in them.
+        """
+        frames = [
+            bytes([0x80 | opcode, 0x80 | len(payload)]) + bytes(4) + payload
+            for opcode, payload in messages
+        ]
+        self.survive(upgrade(), *frames)

@@ -127,6 +127,7 @@ class SessionTests(SynchronousTestCase):
         ended = self.sessions.handle_timer(120.0)
         self.assertEqual({each.leg for each in ended}, {other, other.partner})
         self.assertEqual({each.code for each in ended}, {4021})
+        self.assertIsNotNone(self.sessions.receive(other, HELLO, 121.0))
         ended = self.sessions.handle_timer(220.0)
         self.assertEqual({each.leg for each in ended}, {first, second})
 

@@ -16,7 +16,7 @@ from atmosphere.network.relay.frames import (
     Refused,
 )
 from atmosphere.network.relay.limits import RelayLimits
-from atmosphere.network.relay.line import Admission, Line, LineState, Resumed, Throttled
+from atmosphere.network.relay.line import Admission, LineState, Resumed, Throttled
 
 from .switchboard_case import WALL, SwitchboardCase, make_hello, make_key
 
@@ -262,6 +262,24 @@ class AfterLoginTests(SwitchboardCase):
         self.assertEqual(self.codes(), {anna: 4010})
         self.assertLessEqual(len(self.switchboard._deadlines), 4)
 
+    def test_deadlines_of_those_who_left(self) -> None:
+        """
+        Nothing happens at the time of a line that has ended.
+        """
+        self.start()
+        anna, _ = self.login(ANNA)
+        self.now += 1
+        bert, _ = self.login(BERT)
+        self.now += 1
+        carl, _ = self.login(CARL)
+        self.switchboard.disconnect(bert, self.now)
+        self.now += 60
+        self.switchboard.handle_timer(self.now)
+        self.assertEqual(self.codes(), {anna: 4010, carl: 4010})
+        self.switchboard.disconnect(anna, self.now)
+        self.switchboard.disconnect(carl, self.now)
+        self.assertIsNone(self.switchboard.get_timer())
+
     def test_stalled(self) -> None:
         """
         A node to which nothing could be written for 10 s is cut.
@@ -399,87 +417,3 @@ class ReachTests(SwitchboardCase):
         self.assertTrue(self.reaches((BERT, "mesh-a"), (ANNA, "join-a")))
         self.assertFalse(self.reaches((ANNA, "join-a"), (CARL, "mesh-a")))
         self.assertFalse(self.reaches((CARL, "mesh-a"), (ANNA, "join-a")))
-
-
-class IdentityTests(SwitchboardCase):
-    """
-    One connection for each node, and no fight over it.
-    """
-
-    def test_the_newest_wins(self) -> None:
-        """
-        A node that connects again takes over; the older connection is told and closed.
-        """
-        self.start()
-        older, _ = self.login(ANNA, instance=b"a" * 16)
-        newer, _ = self.login(ANNA, instance=b"b" * 16)
-        [refused] = self.frames(older)
-        assert isinstance(refused, Refused)
-        self.assertEqual(refused.code, 4)
-        self.assertEqual(self.codes(), {older: 4004})
-        self.switchboard.disconnect(older, self.now)
-        bert, _ = self.login(BERT)
-        self.send(bert, ANNA, [b"x"])
-        self.assertEqual(len(self.frames(newer)), 1)
-        self.assertEqual(self.counters.replaced, 1)
-
-    def fight(self) -> tuple[Line, Line]:
-        """
-        Let two instances of one node take turns until both are parked.
-
-        @return: both lines.
-        """
-        lines = []
-        for instance in (b"a", b"b", b"a", b"b", b"a"):
-            self.now += 5
-            line, frames = self.login(ANNA, instance=instance * 16)
-            lines.append(line)
-        self.assertEqual([frame.code for frame in frames if isinstance(frame, Notice)], [2])
-        [notice] = self.frames(lines[-2])
-        assert isinstance(notice, Notice)
-        self.assertEqual(notice.code, NoticeCode.PARKED)
-        return lines[-2], lines[-1]
-
-    def test_a_copied_key(self) -> None:
-        """
-        Two that take turns are both parked: connected, but neither sending nor receiving.
-        """
-        self.start()
-        bert, _ = self.login(BERT)
-        first, second = self.fight()
-        self.send(bert, ANNA, [b"x"])
-        self.assertEqual(self.frames(bert), [Absent(ANNA.node_id)])
-        self.send(first, BERT, [b"x"])
-        self.assertEqual(self.frames(bert), [])
-        self.receive(second, Ping(b"12345678").encode())
-        self.assertEqual(self.frames(second), [Pong(b"12345678")])
-
-    def test_the_last_one_is_served_again(self) -> None:
-        """
-        When all but one have left, that one is told and served.
-        """
-        self.start()
-        first, second = self.fight()
-        self.switchboard.disconnect(first, self.now)
-        [notice] = self.frames(second)
-        assert isinstance(notice, Notice)
-        self.assertEqual(notice.code, NoticeCode.UNPARKED)
-        bert, _ = self.login(BERT)
-        self.send(bert, ANNA, [b"x"])
-        self.assertEqual(len(self.frames(second)), 1)
-
-    def test_more_of_them(self) -> None:
-        """
-        Further instances are parked too, up to four; one that comes again replaces itself.
-        """
-        self.start()
-        self.fight()
-        third, frames = self.login(ANNA, instance=b"c" * 16)
-        self.assertEqual(len(frames), 1)
-        again, _ = self.login(ANNA, instance=b"c" * 16)
-        self.assertEqual(self.codes()[third], 4004)
-        self.login(ANNA, instance=b"d" * 16)
-        fifth, frames = self.login(ANNA, instance=b"e" * 16)
-        self.assertEqual(self.codes()[fifth], 4007)
-        self.assertIs(again.state, LineState.PARKED)
-        self.assertEqual(self.switchboard.welcomed, 0)
