@@ -1,10 +1,9 @@
 """
 Relays: the way to a peer that is always open.
 
-L{service<.service>} is a relay, L{client<.client>} keeps a node connected to
-one; what they say to each other is in C{docs/protocols/relay.md}. Each file
-says in its first lines what it is for; those named C{server}, C{client},
-C{service}, C{port}, C{connection}, C{dial} and C{endpoint} know Twisted, the
-others are bytes and rules. This face imports nothing, so that the latter can be used
-without loading the former.
+C{service} is a relay, C{client} keeps a node connected to one; what they say
+to each other is in C{docs/protocols/relay.md}. The files C{server},
+C{connection}, C{port}, C{service} and C{client}, C{dial}, C{endpoint}, and
+C{streams} beneath both, know Twisted; all others are bytes and rules. This
+face imports nothing, so that these can be used without loading those.
 """

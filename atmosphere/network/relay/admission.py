@@ -49,7 +49,7 @@ def membership_admission(
     revocations: Callable[[str], RevocationList | None] = lambda mesh_id: None,
 ) -> Callable[[Hello], Admission]:
     """
-    Make the decision that L{RelayService<.service.RelayService>} asks for.
+    Make the decision that L{RelayService<atmosphere.network.relay.service.RelayService>} asks for.
 
     Members of the configured meshes come first, then joiners with a ticket,
     then, if the relay is open, everyone.

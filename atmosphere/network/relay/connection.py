@@ -3,7 +3,7 @@
 The WebSocket connections of a relay: of nodes, and of the legs of sessions.
 
 Autobahn does the opening and closing handshakes and the pings; what a message
-means is decided by the rules behind L{RelayServer<.server.RelayServer>}.
+means is decided by the rules behind L{RelayServer<atmosphere.network.relay.server.RelayServer>}.
 """
 
 from __future__ import annotations

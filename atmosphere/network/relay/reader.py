@@ -1,6 +1,7 @@
 # -*- test-case-name: tests.network.relay.test_reader -*-
 """
-Reading relay frames: any bytes become a value of L{frames<.frames>}, or L{DecodeError}.
+Reading relay frames: any bytes become one of
+L{frames<atmosphere.network.relay.frames>}, or L{DecodeError}.
 """
 
 from __future__ import annotations
