@@ -45,12 +45,16 @@ class SimulatedNode:
     A machine with a node on it, which may be killed and started again.
 
     @ivar host: the machine.
+    @ivar nat: the NAT that it is behind, if any.
     @ivar service: the node that runs, or ran last.
     @ivar starts: how often it was started.
     """
 
-    def __init__(self, world: World, host: Host, path: Path, config: NodeConfig) -> None:
+    def __init__(
+        self, world: World, host: Host, path: Path, config: NodeConfig, nat: Nat | None
+    ) -> None:
         self.host = host
+        self.nat = nat
         self.config = config
         self.starts = 0
         self.service: NodeService
@@ -200,12 +204,11 @@ class World:
         """
         if behind is not None:
             number = len(self.nodes) + 1
-            nat = self.network.nat(f"nat of {name}", address, behind, gateway=f"192.168.{number}.1")
-            host = self.network.host(name, f"192.168.{number}.2", on=nat.lan)
-        else:
-            host = self.network.host(name, address, on=None if on is None else on.lan)
+            on = self.network.nat(f"nat of {name}", address, behind, gateway=f"192.168.{number}.1")
+            address = f"192.168.{number}.2"
+        host = self.network.host(name, address, on=None if on is None else on.lan)
         settings = NodeConfig(name, relays=relays, interfaces=("0.0.0.0",), **config)
-        node = SimulatedNode(self, host, self._directory / name, settings)
+        node = SimulatedNode(self, host, self._directory / name, settings, on)
         self.nodes[name] = node
         node.start()
         return node
@@ -239,6 +242,17 @@ class World:
         for other in others:
             made = self.result(admin.service.invite(hours=1, uses=1, mesh_name=None))
             self.result(other.service.join(made["code"]))
+
+    def ping(self, node: SimulatedNode, peer: str, **settings: Any) -> dict[str, Any]:
+        """
+        Ping a peer, three times unless told otherwise.
+
+        @return: the summary.
+        """
+        wanted = {"count": 3, "interval": 0.2, "timeout": 10.0, "until_direct": False}
+        run = node.service.ping(peer, **{**wanted, **settings}, emit=lambda reply: None)
+        summary: dict[str, Any] = self.result(run, 200)
+        return summary
 
     def stop(self) -> None:
         """
