@@ -70,6 +70,9 @@ def _join_here(settings: Settings, store: NodeStore, config: NodeConfig, code: s
 
     @return: what the node answered; an C{int} is the status of a failure.
     """
+    from twisted.internet.defer import TimeoutError
+
+    from atmosphere.errors import LinkError
     from atmosphere.node.service import NodeService
 
     from .run import run, run_service
@@ -91,7 +94,12 @@ def _join_here(settings: Settings, store: NodeStore, config: NodeConfig, code: s
             await node.when_started()
             joining = node.join(code)
             joining.addTimeout(JOIN_TIMEOUT, reactor)
-            answers.append(await joining)
+            try:
+                answers.append(await joining)
+            except TimeoutError:
+                raise LinkError(
+                    f"no answer within {JOIN_TIMEOUT:g} s: does the node run that made the code?"
+                ) from None
 
         return await run_service(node, redeem)
 

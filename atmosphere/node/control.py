@@ -312,7 +312,7 @@ class ControlFactory(Factory[ControlChannel]):
 
     def log(self, request: Request) -> None:
         """
-        Keep no access log: a request for it comes from L{Request}.
+        Keep no access log: a request for it comes from C{Request}.
         """
 
 
@@ -349,7 +349,7 @@ class ControlService(Service):
 
     def __init__(self, reactor: IReactorUNIX, path: Path, api: NodeAPI) -> None:
         """
-        @param reactor: also an L{IReactorTime}.
+        @param reactor: also an C{IReactorTime}.
         @param path: of the socket.
         """
         self._reactor = reactor
