@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.engine_driver import EngineClock
+from atmosphere.identity import NodeID
 from atmosphere.rate import TokenBucket
 
 from .connection import NodeConnection, PairConnection, RelayConnection
@@ -279,6 +280,15 @@ class RelayServer:
             connection = self._legs.get(each.leg)
             if connection is not None:
                 connection.finish(each.code, each.reason, is_stuck=connection.is_full)
+
+    def expel(self, node: NodeID, reason: str) -> None:
+        """
+        End the connections of a node that may be here no longer, such as a revoked member.
+
+        @param reason: one line, which the node is told.
+        """
+        self.switchboard.expel(node, reason, self.clock.now())
+        self.pump()
 
     def drain(self, seconds: int, alternatives: tuple[str, ...] = ()) -> None:
         """

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.errors import DecodeError
+from atmosphere.identity import NodeID
 from atmosphere.rate import TokenBucket
 
 from .batches import check_batch
@@ -349,6 +350,14 @@ class Switchboard:
         line.state = LineState.CLOSED
         self._forget(line, now)
         self._events.append(Closed(line, code, reason))
+
+    def expel(self, node: NodeID, reason: str, now: float) -> None:
+        """
+        End the connections of a node that may be here no longer, such as a revoked member.
+        """
+        raw = node.raw
+        for line in [*self._parked.get(raw, ()), *filter(None, [self._nodes.get(raw)])]:
+            self._refuse(line, RefusedCode.NOT_ADMITTED, reason, now)
 
     def drain(self, seconds: int, alternatives: tuple[str, ...]) -> None:
         """

@@ -55,6 +55,38 @@ class ClientTests(RelayCase):
         self.assertEqual((node.client.rtt, node.client.dropped), (None, 0))
         self.stop()
 
+    def test_a_receiver_that_fails(self) -> None:
+        """
+        An error in what takes the datagrams is logged, and the connection goes on.
+        """
+        self.serve()
+        first, second = self.node(1), self.node(2)
+        self.welcomed(first, second)
+
+        def fail(*args: object) -> None:
+            raise KeyError("no reason")
+
+        second.client._on_datagrams = fail
+        first.client.send(second.node_id, [b"x"])
+        self.network.advance(1)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.assertTrue(second.client.is_welcomed)
+        self.stop()
+
+    def test_expelled(self) -> None:
+        """
+        A member that was revoked is told so at once.
+        """
+        server = self.serve()
+        node = self.node(1)
+        self.welcomed(node)
+        self.refused.add(node.node_id)
+        server.expel(node.node_id, "revoked")
+        self.network.advance(0.3)
+        self.assertIn("revoked", node.client.error or "")
+        self.assertFalse(node.client.is_welcomed)
+        self.stop()
+
     def test_absent(self) -> None:
         """
         The client tells of nodes that the relay does not have.

@@ -92,3 +92,18 @@ class IdentityTests(SwitchboardCase):
         self.assertEqual(self.codes()[fifth], 4007)
         self.assertIs(again.state, LineState.PARKED)
         self.assertEqual(self.switchboard.welcomed, 0)
+
+    def test_expelled(self) -> None:
+        """
+        A node that may be here no longer is told so and closed, parked or not; others stay.
+        """
+        self.start()
+        bert, _ = self.login(BERT)
+        fighters = self.fight()
+        self.switchboard.expel(ANNA.node_id, "revoked", self.now)
+        codes = self.codes()
+        self.assertEqual({codes[line] for line in fighters}, {4005})
+        self.switchboard.expel(BERT.node_id, "revoked", self.now)
+        self.assertEqual(self.codes()[bert], 4005)
+        self.switchboard.expel(BERT.node_id, "revoked", self.now)
+        self.assertEqual(self.switchboard.welcomed, 0)
