@@ -16,7 +16,6 @@ from typing_extensions import override
 from atmosphere import __version__
 from atmosphere.engine_driver import EngineClock
 from atmosphere.errors import ConfigurationError, JoinError
-from atmosphere.identity import NodeID
 from atmosphere.mesh.join import Issuer
 from atmosphere.mesh.join_code import JoinCode
 from atmosphere.mesh.roster import Change, Joined, Left, Member
@@ -39,16 +38,16 @@ from .joining import SERVICE as JOIN_SERVICE, Admission, IssuerProtocol
 from .keeper import LinkKeeper
 from .links import NodeLinks
 from .mesh import NodeMesh
-from .pinging import PingRun, path_of
+from .pinging import PingRun
 from .ports import NodePorts
 from .relays import RelaySet
+from .standing import Standing
 from .store import NodeStore
 from .surroundings import Surroundings
 
 __all__ = ["NodeService"]
 
 CONTROL_SOCKET = "control.sock"
-REACHABLE_FOR = 300.0
 
 
 class NodeService(MultiService):
@@ -60,6 +59,7 @@ class NodeService(MultiService):
     @ivar links: its links, and what it serves on them.
     @ivar mesh: who belongs to its mesh.
     @ivar surroundings: where it is.
+    @ivar standing: how it and its peers fare.
     """
 
     name = "node"
@@ -92,7 +92,6 @@ class NodeService(MultiService):
         self._clock = EngineClock(reactor)
         self._ticket: JoinCode | None = None
         self._started: list[Deferred[None]] = []
-        self._last_seen: dict[NodeID, float] = {}
         instance = entropy(16)
         self.mesh = NodeMesh(store, wall=wall, entropy=entropy)
         self._invitations = Invitations(store.database, wall)
@@ -125,6 +124,7 @@ class NodeService(MultiService):
             entropy=entropy,
             policy=PathPolicy(config.path_policy),
         )
+        self.standing = Standing(config, self.mesh, self.links, self.surroundings, wall=wall)
         self._keeper = LinkKeeper(reactor, self.links, self.mesh, random=random)
         self._gossip = Gossiping(reactor, self.mesh, self.links, now=self._clock.now, wall=wall)
         self._admission = Admission(
@@ -279,7 +279,7 @@ class NodeService(MultiService):
         Note when a member was last heard, and say anew where we are.
         """
         if link.membership is not None:
-            self._last_seen[link.peer] = self._wall()
+            self.standing.heard(link.peer)
             self._publish()
 
     def _closed(self, link: Link, reason: str) -> None:
@@ -287,7 +287,7 @@ class NodeService(MultiService):
         Note when a member was last heard.
         """
         if link.membership is not None:
-            self._last_seen[link.peer] = self._wall()
+            self.standing.heard(link.peer)
 
     def _serve_join(self, link: Link) -> IssuerProtocol:
         """
@@ -306,80 +306,22 @@ class NodeService(MultiService):
         """
         Say who the node is and how it fares.
         """
-        stored = self.mesh.stored
-        relays = [
-            {"url": url, "ok": client.is_welcomed, "error": client.error}
-            for url, client in self.relays.clients.items()
-        ]
-        others = self.mesh.others()
-        connected = sum(1 for member in others if self._is_connected(member))
-        own = self.mesh.own
-        warnings = []
-        if own is not None and own.is_ending(self._wall()):
-            warnings.append("the membership certificate ends soon, and no admin has renewed it")
-        return {
-            "node_id": str(self._store.key.node_id),
-            "name": self._config.name if own is None else own.name,
-            "mesh_id": None if stored is None else stored.mesh_id,
-            "mesh_name": None if stored is None else stored.name,
-            "listening": self.surroundings.ports.bound,
-            "relay": relays[0] if relays else None,
-            "relays": relays,
-            "peers": {"known": len(others), "connected": connected},
-            "warnings": warnings,
-        }
-
-    def _is_connected(self, member: Member) -> bool:
-        """
-        Say whether there is a link to a member that answers.
-        """
-        link = self.links.link_to(member.node)
-        return link is not None and not link.is_silent
-
-    def _state_of(self, member: Member) -> str:
-        """
-        Say how a member stands, in one word.
-        """
-        wall = self._wall()
-        if self._is_connected(member):
-            return "connected"
-        if self.mesh.roster is None or not self.mesh.roster.is_current(member, wall):
-            return "gone"
-        seen = max(member.seen, self._last_seen.get(member.node, 0.0))
-        return "reachable" if wall - seen < REACHABLE_FOR else "away"
+        return self.standing.status()
 
     def peers(self) -> list[JSON]:
         """
         List the other members.
         """
-        found = []
-        for member in self.mesh.others():
-            link = self.links.link_to(member.node)
-            is_connected = self._is_connected(member)
-            found.append(
-                {
-                    "node_id": str(member.node),
-                    "name": member.name,
-                    "state": self._state_of(member),
-                    "path": path_of(link) if link is not None and is_connected else None,
-                }
-            )
-        return found
+        return self.standing.peers()
 
     def find(self, text: str) -> Member:
         """
         Find the member that a person means.
 
         @raise ConfigurationError: it means nobody, or more than one, or us.
+        @raise JoinError: the node is in no mesh.
         """
-        if self.mesh.roster is None:
-            raise JoinError(
-                "this node is in no mesh: run `atmosphere invite` or `atmosphere join CODE`"
-            )
-        member = self.mesh.roster.find(text)
-        if member.node == self.mesh.node_id:
-            raise ConfigurationError("that is this node itself")
-        return member
+        return self.standing.find(text)
 
     def ping(
         self,
