@@ -222,6 +222,20 @@ class Terminated:
 Event = events.QuicEvent | Terminated
 
 
+def _ending(event: events.ConnectionTerminated) -> Terminated:
+    """
+    Put the library's word for the end of a connection into ours.
+    """
+    return Terminated(event.reason_phrase or f"closed with code {event.error_code}")
+
+
+def _translated(event: events.QuicEvent) -> Event:
+    """
+    Leave an event as it is, but for the connection's end.
+    """
+    return _ending(event) if isinstance(event, events.ConnectionTerminated) else event
+
+
 def encode_retry(source_cid: bytes, peer_cid: bytes, original_cid: bytes, token: bytes) -> bytes:
     """
     Write a Retry packet.
@@ -287,7 +301,7 @@ class QUICConnection:
         if original_cid is not None:
             self.connection_ids.add(original_cid if retry_cid is None else retry_cid)
         self.is_over = False
-        self._own_events: deque[Terminated] = deque()
+        self._last_events: deque[Event] = deque()
 
     def _guard(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """
@@ -303,10 +317,37 @@ class QUICConnection:
             raise
         except BaseException as error:
             self.is_over = True
-            self._own_events.append(
-                Terminated(f"QUIC failed: {type(error).__name__}: {error!s:.200}", is_ours=True)
-            )
+            self._failed(error)
             return None
+
+    def _peer_closed(self) -> Terminated | None:
+        """
+        Say whether the peer has closed, and why. The library would report that
+        when it has drained, but answers to writes with an exception until then.
+
+        @see: RFC 9000 §10.2.2: nothing is sent while draining
+        """
+        connection = self._connection
+        core, closed = connection._core, connection._close_event  # noqa: SLF001  # no public names
+        is_draining = core is not None and core.state == "draining"
+        return _ending(closed) if is_draining and closed is not None else None
+
+    def _failed(self, error: BaseException) -> None:
+        """
+        Keep what the library had still to report when it failed: the failure
+        may be that the peer has closed, and what it said before counts.
+        """
+        failure = f"QUIC failed: {type(error).__name__}: {error!s:.200}"
+        try:
+            while (event := self._connection.next_event()) is not None:
+                self._last_events.append(_translated(event))
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as another:
+            failure += f", and then {type(another).__name__}"
+        if not any(isinstance(event, Terminated) for event in self._last_events):
+            ending = self._peer_closed() or Terminated(failure, is_ours=True)
+            self._last_events.append(ending)
 
     def connect(self, now: float) -> None:
         """
@@ -345,16 +386,23 @@ class QUICConnection:
         """
         Hand out the oldest event; keeps L{connection_ids} true on the way.
         """
-        if self._own_events:
-            return self._own_events.popleft()
-        event: events.QuicEvent | None = self._guard(self._connection.next_event)
-        if isinstance(event, events.ConnectionIdIssued):
-            self.connection_ids.add(event.connection_id)
-        elif isinstance(event, events.ConnectionIdRetired):
-            self.connection_ids.discard(event.connection_id)
-        elif isinstance(event, events.ConnectionTerminated):
-            self.is_over = True
-            return Terminated(event.reason_phrase or f"closed with code {event.error_code}")
+        event: Event | None = None
+        if not self._last_events:
+            given = self._guard(self._connection.next_event)
+            event = None if given is None else _translated(given)
+        if event is None and self._last_events:
+            event = self._last_events.popleft()
+        if event is None and not self.is_over:
+            event = self._peer_closed()
+        match event:
+            case events.ConnectionIdIssued():
+                self.connection_ids.add(event.connection_id)
+            case events.ConnectionIdRetired():
+                self.connection_ids.discard(event.connection_id)
+            case Terminated():
+                self.is_over = True
+            case _:
+                pass
         return event
 
     def open_stream(self) -> int:

@@ -183,6 +183,26 @@ class GuardTests(SynchronousTestCase):
         self.assertTrue(event.is_ours)
         self.assertIn("KeyError", event.reason)
 
+    def test_last_words(self) -> None:
+        """
+        What came before a peer's good-bye is not lost when we write in between.
+        """
+        pair = Pair()
+        pair.run()
+        pair.dialler.send_stream(0, b"last words", fin=True)
+        flight = pair.dialler.datagrams_to_send(pair.now)
+        pair.dialler.close(0, "good-bye")
+        pair.listener.receive_datagrams(flight + pair.dialler.datagrams_to_send(pair.now), pair.now)
+        pair.listener.send_stream(1, b"too late")
+        pair.listener.send_stream(1, b"still too late")
+        before = len(pair.events[pair.listener])
+        pair.collect()
+        came = pair.events[pair.listener][before:]
+        (said,) = [each for each in came if isinstance(each, events.StreamDataReceived)]
+        self.assertEqual((said.data, said.end_stream), (b"last words", True))
+        self.assertEqual(came[-1], Terminated("good-bye"))
+        self.assertEqual([type(each) for each in came].count(Terminated), 1)
+
     def test_interrupts_pass(self) -> None:
         """
         Ctrl-C is no failure of a connection.
