@@ -92,6 +92,13 @@ class StreamState:
         self._granted_at = 0.0
 
     @property
+    def unread(self) -> int:
+        """
+        How many bytes the application has yet to take.
+        """
+        return self._received - self._consumed
+
+    @property
     def is_over(self) -> bool:
         """
         Whether both directions have ended.

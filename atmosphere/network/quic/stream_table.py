@@ -23,6 +23,8 @@ ABORTED = 1
 class StreamTable:
     """
     All streams of one link but the control stream.
+
+    @ivar unread: bytes that were handed out and that no application has taken.
     """
 
     def __init__(
@@ -30,11 +32,15 @@ class StreamTable:
         quic: QUICConnection,
         out: deque[events.Event],
         grant: Callable[[int, int], None],
+        sent: Callable[[int], None],
     ) -> None:
         """
         @param out: where events go.
         @param grant: tells the peer of a stream's new limit.
+        @param sent: told how many bytes of stream data went to QUIC.
         """
+        self._sent = sent
+        self.unread = 0
         self._quic = quic
         self._out = out
         self._grant = grant
@@ -146,6 +152,7 @@ class StreamTable:
         """
         state = self._streams.get(stream_id)
         if state is not None:
+            self.unread -= length
             limit = state.consumed(length, now, self._quic.smoothed_rtt)
             if limit is not None:
                 self._grant(stream_id, limit)
@@ -177,6 +184,7 @@ class StreamTable:
             ends = state.is_finishing and not state.outbox_length and not state.has_sent_end
             if data or ends:
                 has_given = True
+                self._sent(len(data))
                 self._quic.send_stream(stream_id, data, fin=ends)
                 state.has_sent_end = state.has_sent_end or ends
                 if ends:
@@ -269,6 +277,7 @@ class StreamTable:
             if state.opening is not before:
                 self._opening_changed(state)
             if rest:
+                self.unread += len(rest)
                 self._chunks.setdefault(state.stream_id, []).append(rest)
         if is_end and not state.has_received_end:
             state.has_received_end = True
@@ -330,3 +339,4 @@ class StreamTable:
             self.report(state.stream_id)
             self._streams.pop(state.stream_id, None)
             self._waiting.pop(state.stream_id, None)
+            self.unread -= state.unread

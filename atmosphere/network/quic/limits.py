@@ -1,0 +1,80 @@
+# -*- test-case-name: tests.network.quic.test_limits -*-
+"""
+What a peer may make a link keep or do: streams before the proof, control messages.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atmosphere.errors import DecodeError
+from atmosphere.rate import TokenBucket
+
+__all__ = ["ControlBudget", "HeldEvents"]
+
+MAX_HELD = 4_096
+MAX_HELD_BY_DIALLER = 1_048_576
+UNPROVEN_STREAMS = 8
+
+CONTROL_PER_SECOND = 64.0
+CONTROL_AT_ONCE = 256.0
+BYTES_PER_CONTROL = 16_384
+
+
+class HeldEvents:
+    """
+    What came on streams before the link was connected.
+    """
+
+    def __init__(self, *, is_dialler: bool) -> None:
+        self._is_dialler = is_dialler
+        self._most = MAX_HELD_BY_DIALLER if is_dialler else MAX_HELD
+        self._events: list[Any] = []
+        self._length = 0
+
+    def add(self, event: Any) -> None:
+        """
+        Keep an event of QUIC's that has a C{stream_id}.
+
+        @raise DecodeError: too much of it, link §3.
+        """
+        self._events.append(event)
+        self._length += len(getattr(event, "data", b"")) + 16
+        is_far = not self._is_dialler and event.stream_id // 4 > UNPROVEN_STREAMS
+        if self._length > self._most or is_far:
+            raise DecodeError("too much was sent before the proof was checked", section="link §3")
+
+    def take(self) -> list[Any]:
+        """
+        Hand out what was kept, once.
+        """
+        events, self._events, self._length = self._events, [], 0
+        return events
+
+
+class ControlBudget:
+    """
+    How many control messages a peer may send: 256 at once, 64 a second, and one
+    more for each 16 KiB of stream data that we sent, for those it has to credit.
+    """
+
+    def __init__(self) -> None:
+        self._bucket = TokenBucket(CONTROL_PER_SECOND, CONTROL_AT_ONCE)
+        self._earned = 0.0
+
+    def earn(self, sent: int) -> None:
+        """
+        Note stream data that we sent.
+        """
+        self._earned += sent / BYTES_PER_CONTROL
+
+    def spend(self, now: float) -> None:
+        """
+        Count a message.
+
+        @raise DecodeError: too many of them, link §2.
+        """
+        if self._earned >= 1:
+            self._earned -= 1
+        elif not self._bucket.take(1, now):
+            raise DecodeError("too many control messages", section="link §2")
