@@ -27,7 +27,7 @@ from .join import MAXIMUM_CHAIN, MAXIMUM_REQUEST, Broken, Declined
 
 __all__ = ["RenewalAsked", "RenewalIssuer", "Renewed", "Renewing", "renewal_rule"]
 
-SERVICE = "renew"
+SERVICE = "atmosphere.renew"
 
 
 @dataclass(frozen=True, slots=True)

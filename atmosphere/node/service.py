@@ -41,6 +41,7 @@ from .mesh import NodeMesh
 from .pinging import PingRun
 from .ports import NodePorts
 from .relays import RelaySet
+from .renewing import Renewals
 from .standing import Standing
 from .store import NodeStore
 from .surroundings import Surroundings
@@ -127,6 +128,7 @@ class NodeService(MultiService):
         self.standing = Standing(config, self.mesh, self.links, self.surroundings, wall=wall)
         self._keeper = LinkKeeper(reactor, self.links, self.mesh, random=random)
         self._gossip = Gossiping(reactor, self.mesh, self.links, now=self._clock.now, wall=wall)
+        self._renewals = Renewals(reactor, store, self.mesh, self.links, wall=wall, entropy=entropy)
         self._admission = Admission(
             reactor, self.mesh, self._invitations, now=self._clock.now, wall=wall
         )
@@ -170,6 +172,7 @@ class NodeService(MultiService):
         self.links.endpoint.warm_up()
         self.surroundings.start()
         self._keeper.start()
+        self._renewals.start()
         waiting, self._started = self._started, []
         for each in waiting:
             each.callback(None)
@@ -180,6 +183,7 @@ class NodeService(MultiService):
         Say good-bye to all peers, and end.
         """
         self._keeper.stop()
+        self._renewals.stop()
         self.surroundings.stop()
         self.links.endpoint.stop("the node stops")
         stopped = Deferred.fromCoroutine(self._stop(super().stopService()))

@@ -158,12 +158,25 @@ class World:
         """
         self.clock = Clock()
         self.network = SimulatedNetwork(self.clock, seed, link=Line(latency=latency))
-        self.wall: Callable[[], float] = wall_clock(self.clock)
+        self._skipped = 0.0
+        self._wall = wall_clock(self.clock)
         self.nodes: dict[str, SimulatedNode] = {}
         self.relay: RelayService
         self.relay_host = self.network.host("relay", RELAY_ADDRESS)
         self._directory = Path(directory)
         os.makedirs(directory)
+
+    def wall(self) -> float:
+        """
+        Say what the clocks of all machines show.
+        """
+        return self._wall() + self._skipped
+
+    def skip(self, seconds: float) -> None:
+        """
+        Set the clocks of all machines forward; nothing else moves.
+        """
+        self._skipped += seconds
 
     def entropy(self, name: str) -> Callable[[int], bytes]:
         """
