@@ -91,19 +91,16 @@ class PingRun:
 
         @raise LinkError: there is none in time.
         """
-        while True:
-            left = self.timeout - (self.now() - started)
+        reason = f"no answer within {self.timeout:g} s"
+        while (left := self.timeout - (self.now() - started)) > 0:
             try:
-                if left > 0:
-                    return await self.links.connect(self.node).addTimeout(left, self.reactor)
+                return await self.links.connect(self.node).addTimeout(left, self.reactor)
             except DeferredTimeoutError:
-                pass
+                break
             except LinkError as error:
-                if left <= RETRY_PAUSE:
-                    raise LinkError(f"{self.name} is not reached: {error}") from None
-                await deferLater(self.reactor, RETRY_PAUSE)
-                continue
-            raise LinkError(f"{self.name} did not answer within {self.timeout:g} s")
+                reason = str(error)
+                await deferLater(self.reactor, min(left, RETRY_PAUSE))
+        raise LinkError(f"{self.name} is not reached: {reason}")
 
     async def _run(self) -> JSON:
         """
