@@ -32,7 +32,9 @@ __all__ = [
     "Machine",
     "Program",
     "Relay",
+    "can_connect",
     "elapsed",
+    "find_program",
     "free_port",
 ]
 
@@ -240,9 +242,25 @@ class Machine:
 
         @param program: C{atmosphere}, or C{twistd}.
         """
-        command = ["serve"] if program == "atmosphere" else ["-n", "atmosphere", "--node"]
-        self.node = self.case.start(program, *command, *arguments, environment=self.environment)
+        self.node = self.start(*arguments, program=program)
         self.run("status", "--wait", "30")
+        return self.node
+
+    def start(self, *arguments: str, program: str = "atmosphere") -> Program:
+        """
+        Start the node, and wait for nothing.
+        """
+        command = ["serve"] if program == "atmosphere" else ["-n", "atmosphere", "--node"]
+        return self.case.start(program, *command, *arguments, environment=self.environment)
+
+    def start_unwelcome(self, *arguments: str) -> Program:
+        """
+        Start the node and wait until it answers, whatever its relay does.
+        """
+        self.node = self.start(*arguments)
+        self.case.wait_until(
+            lambda: self.run("status", status=None).status == 0, f"{self.name} answers"
+        )
         return self.node
 
     def kill(self) -> None:
@@ -293,12 +311,7 @@ class Relay:
         Start it, and wait until it listens.
         """
         self.program = self._case.start(self._program, *self._arguments)
-
-        def look() -> bool:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-        self._case.wait_until(look, "the relay listens")
+        self._case.wait_until(lambda: can_connect(self.port), "the relay listens")
 
     def kill(self) -> None:
         """
@@ -439,6 +452,14 @@ def find_program(name: str) -> str:
     if found is None:
         raise SkipTest(f"{name} is not installed: pip install -e . puts it beside Python")
     return found
+
+
+def can_connect(port: int) -> bool:
+    """
+    Say whether something listens on a TCP port of loopback.
+    """
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port() -> int:

@@ -221,8 +221,7 @@ class WrittenSessionTests(SessionTestCase):
         self.wait_for_ping(self.seattle, self.portland)
 
         node.stop()
-        self.start("atmosphere", "serve", environment=self.portland.environment)
-        self.wait_until(lambda: (self.portland.state / "control.sock").exists(), "it runs")
+        self.portland.start_unwelcome()
         ended = self.portland.run("status", "--wait", "2", status=None)
         self.assert_one_line(ended, 3, url, "--relay-ca")
         self.assert_no_traceback()
