@@ -1,11 +1,11 @@
 # -*- test-case-name: tests.network.quic.test_adapter -*-
 """
-The only file that knows the QUIC library (qh3, RFC 9000).
+The one connection of the QUIC library (qh3, RFC 9000) that the others know.
 
-It sets the sizes and limits that we decided on, replaces the two hard-coded
-ones, and stands guard: whatever a call into the library raises, be it a panic
-of its native core, ends that one connection and nothing else. The library takes
-its connection IDs and TLS randomness from the operating system by itself.
+It sets the sizes that we decided on, and stands guard: whatever a call into the
+library raises, be it a panic of its native core, ends that one connection and
+nothing else. The library takes its connection IDs and TLS randomness from the
+operating system by itself.
 """
 
 from __future__ import annotations
@@ -13,36 +13,25 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-import qh3.quic.connection
-import qh3.tls
-from qh3._hazmat import Buffer
 from qh3.quic import events
 from qh3.quic.configuration import QuicConfiguration
-from qh3.quic.connection import QuicConnection
-from qh3.quic.packet import (
-    encode_quic_retry,
-    encode_quic_version_negotiation,
-    pull_quic_transport_parameters,
-    push_quic_transport_parameters,
-)
-from qh3.quic.tls_bridge import QuicTlsBridge
+from qh3.quic.packet import encode_quic_retry, encode_quic_version_negotiation
 from qh3.tls import (
     CipherSuite,
     SignatureAlgorithm,
     load_pem_private_key,
     load_pem_x509_certificates,
 )
-from typing_extensions import override
 
 from atmosphere.errors import DecodeError, IdentityError
 from atmosphere.identity import NodeID
 
 from .credentials import MAX_CERTIFICATE_LENGTH, Credentials, node_id_of_public_key
+from .library import VERSION, LimitedConnection
 
 __all__ = [
     "ALPN",
@@ -56,154 +45,19 @@ __all__ = [
 ]
 
 ALPN = "atmosphere/1"
-VERSION = 1
 CONNECTION_ID_LENGTH = 8
 MAX_DATAGRAM_SIZE = 1200
 IDLE_TIMEOUT = 900.0
-MAX_STREAMS = 4096
 
 # QUIC sees one constant peer address; which way a datagram takes is decided below it.
 _CONSTANT_ADDRESS = ("192.0.2.1", 4433)
 _BINDING_LABEL = b"atmosphere channel binding v1\x00"
-_ML_KEM_768_KEY = 1184
-_ML_KEM_Q = 3329
-_STREAMS_ARGUMENT = 21
 
 # The library warns at every close by a peer, which is an everyday thing.
 logging.getLogger("quic").setLevel(logging.CRITICAL)
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_ours = threading.local()
-_LibraryCore: Callable[..., Any] = vars(qh3.quic.connection)["QuicConnectionCore"]
-_LibraryMLKEM: Callable[[], Any] = vars(qh3.tls)["X25519ML768KeyExchange"]
-
-
-def _make_core(*args: Any) -> Any:
-    """
-    Make the library's native core, with our limit of streams if it is for us.
-
-    The library has 100 written into its code; other users of it in this
-    process keep that.
-    """
-    if getattr(_ours, "is_creating", False):
-        args = (*args[:_STREAMS_ARGUMENT], MAX_STREAMS, *args[_STREAMS_ARGUMENT + 1 :])
-    return _LibraryCore(*args)
-
-
-def ml_kem_key_is_sound(key: bytes) -> bool:
-    """
-    Check the range of a dialler's ML-KEM-768 key, as FIPS 203 §7.2 demands.
-
-    The native core panics, and prints, on a coefficient of 3329 or more.
-
-    @param key: 1,184 bytes of ML-KEM followed by 32 of X25519.
-    """
-    if len(key) != _ML_KEM_768_KEY + 32:
-        return False
-    packed = key[: _ML_KEM_768_KEY - 32]
-    for i in range(0, len(packed), 3):
-        three = packed[i] | packed[i + 1] << 8 | packed[i + 2] << 16
-        if three & 0xFFF >= _ML_KEM_Q or three >> 12 >= _ML_KEM_Q:
-            return False
-    return True
-
-
-class _CheckedMLKEM:
-    """
-    The library's hybrid key exchange, but for keys that it would panic on.
-    """
-
-    def __init__(self) -> None:
-        self._inner = _LibraryMLKEM()
-
-    def public_key(self) -> bytes:
-        """
-        Our own key share, as the library makes it.
-        """
-        key: bytes = self._inner.public_key()
-        return key
-
-    def exchange(self, peer: bytes) -> bytes:
-        """
-        Agree on the secret.
-
-        @raise AlertIllegalParameter: a key out of range (only a dialler's has
-            that length; a listener's ciphertext has 1,120 bytes).
-        """
-        if len(peer) != 1120 and not ml_kem_key_is_sound(peer):
-            raise qh3.tls.AlertIllegalParameter("ML-KEM key out of range")
-        secret: bytes = self._inner.exchange(peer)
-        return secret
-
-    def shared_ciphertext(self) -> bytes:
-        """
-        The listener's answer, as the library makes it.
-        """
-        ciphertext: bytes = self._inner.shared_ciphertext()
-        return ciphertext
-
-
-vars(qh3.quic.connection)["QuicConnectionCore"] = _make_core
-vars(qh3.tls)["X25519ML768KeyExchange"] = _CheckedMLKEM
-
-
-class _Bridge(QuicTlsBridge):
-    """
-    The library's TLS, announcing our limit of streams.
-    """
-
-    @override
-    def serialize_transport_parameters(self) -> bytes:
-        """
-        Say how many streams the peer may open.
-        """
-        library = pull_quic_transport_parameters(
-            Buffer(data=super().serialize_transport_parameters())
-        )
-        ours = dataclasses.replace(
-            library, initial_max_streams_bidi=MAX_STREAMS, initial_max_streams_uni=0
-        )
-        buffer = Buffer(capacity=1024)
-        push_quic_transport_parameters(buffer, ours)
-        return bytes(buffer.data)
-
-
-class _Connection(QuicConnection):
-    """
-    The library's connection with our limit of streams.
-    """
-
-    @override
-    def _create_core(self, remote_addr: Any, initial_dcid: bytes, now: float) -> None:
-        """
-        Make the native core.
-        """
-        _ours.is_creating = True
-        try:
-            super()._create_core(remote_addr, initial_dcid, now)
-        finally:
-            _ours.is_creating = False
-
-    @override
-    def _create_tls(self, remote_source_cid: bytes | None) -> QuicTlsBridge:
-        """
-        Make the TLS side.
-        """
-        self._tls = _Bridge(
-            self._configuration,
-            version=self._version or VERSION,
-            local_initial_source_connection_id=self.host_cid,
-            remote_initial_source_connection_id=remote_source_cid,
-            original_destination_connection_id=self._original_destination_connection_id,
-            retry_source_connection_id=self._retry_source_connection_id,
-            session_ticket_fetcher=None,
-            session_ticket_handler=None,
-            quic_logger=None,
-            version_change_handler=self._set_version,
-        )
-        return self._tls
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -292,7 +146,7 @@ class QUICConnection:
         if not self.is_dialler:
             configuration.certificate = load_pem_x509_certificates(credentials.certificate_pem)[0]
             configuration.private_key = load_pem_private_key(credentials.private_key_pem)
-        self._connection = _Connection(
+        self._connection = LimitedConnection(
             configuration=configuration,
             original_destination_connection_id=original_cid,
             retry_source_connection_id=retry_cid,
@@ -301,6 +155,7 @@ class QUICConnection:
         if original_cid is not None:
             self.connection_ids.add(original_cid if retry_cid is None else retry_cid)
         self.is_over = False
+        self._is_closing = False
         self._last_events: deque[Event] = deque()
 
     def _guard(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
@@ -319,6 +174,14 @@ class QUICConnection:
             self.is_over = True
             self._failed(error)
             return None
+
+    def _speak(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """
+        Queue something to be sent, unless we have closed: the library would
+        fail then, and the peer would not be told of the end.
+        """
+        if not self._is_closing:
+            self._guard(call, *args, **kwargs)
 
     def _peer_closed(self) -> Terminated | None:
         """
@@ -415,19 +278,19 @@ class QUICConnection:
         """
         Queue bytes on a stream.
         """
-        self._guard(self._connection.send_stream_data, stream_id, data, fin)
+        self._speak(self._connection.send_stream_data, stream_id, data, fin)
 
     def reset_stream(self, stream_id: int, code: int) -> None:
         """
         Give up sending on a stream.
         """
-        self._guard(self._connection.reset_stream, stream_id, code)
+        self._speak(self._connection.reset_stream, stream_id, code)
 
     def stop_stream(self, stream_id: int, code: int) -> None:
         """
         Ask the peer to give up sending on a stream.
         """
-        self._guard(self._connection.stop_stream, stream_id, code)
+        self._speak(self._connection.stop_stream, stream_id, code)
 
     def unsent(self, stream_id: int) -> int:
         """
@@ -439,19 +302,20 @@ class QUICConnection:
         """
         Queue a DATAGRAM frame (RFC 9221); the caller has checked its size.
         """
-        self._guard(self._connection.send_datagram_frame, data)
+        self._speak(self._connection.send_datagram_frame, data)
 
     def send_ping(self) -> None:
         """
         Send a PING, so that a path that came back carries data at once.
         """
-        self._guard(self._connection.send_ping, 0)
+        self._speak(self._connection.send_ping, 0)
 
     def close(self, code: int, reason: str) -> None:
         """
         Close; L{Terminated} follows when the peer has had time to hear of it.
         """
-        self._guard(self._connection.close, code, None, reason[:200])
+        self._speak(self._connection.close, code, None, reason[:200])
+        self._is_closing = True
 
     @property
     def smoothed_rtt(self) -> float | None:

@@ -10,7 +10,6 @@ to take; QUIC never learns of ways.
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum
 
 from qh3.quic import events as quic_events
 
@@ -21,6 +20,7 @@ from atmosphere.network.path.ways import Way
 
 from . import core_events as events
 from .adapter import QUICConnection, Terminated
+from .core_events import CloseCode, Phase
 from .handshake import (
     Credit,
     Message,
@@ -45,34 +45,6 @@ HANDSHAKE_TIMEOUT = 15.0
 MAX_DATAGRAM = 1_100
 MAX_PENDING = 16_384
 MAX_UNREAD = 16_777_216
-
-
-class CloseCode:
-    """
-    Why a link was closed, as QUIC application codes.
-    """
-
-    DONE = 0
-    REFUSED = 1
-    VIOLATED = 2
-    REPLACED = 3
-    EXHAUSTED = 4
-
-
-class Phase(Enum):
-    """
-    How far a link has come.
-
-    A listener is C{PROVED} between the proof and its own verdict, a dialler
-    between the listener's welcome and its own.
-    """
-
-    HANDSHAKE = "handshake"
-    PROOF_AWAITED = "proof awaited"
-    WELCOME_AWAITED = "welcome awaited"
-    PROVED = "proved"
-    CONNECTED = "connected"
-    CLOSED = "closed"
 
 
 class LinkCore:
@@ -311,7 +283,7 @@ class LinkCore:
         self._deadline = None
         self.paths.welcomed(self._now)
         for event in self._held.take():
-            self._handle(event)
+            self._act_on(event)
 
     def _send(self, message: Message) -> None:
         """
@@ -337,10 +309,7 @@ class LinkCore:
                 self._is_nudged = False
                 self.quic.send_ping()
         while (event := self.quic.next_event()) is not None:
-            try:
-                self._handle(event)
-            except DecodeError as error:
-                self.close(CloseCode.VIOLATED, str(error))
+            self._act_on(event)
         self.streams.report_all()
 
     def _collect(self) -> None:
@@ -350,6 +319,15 @@ class LinkCore:
         while (event := self.paths.next_event()) is not None:
             if self.phase is Phase.CONNECTED:
                 self._events.append(events.PathReported(event))
+
+    def _act_on(self, event: quic_events.QuicEvent | Terminated) -> None:
+        """
+        Act on one event of QUIC's; close the link if the peer broke the protocol.
+        """
+        try:
+            self._handle(event)
+        except DecodeError as error:
+            self.close(CloseCode.VIOLATED, str(error))
 
     def _handle(self, event: quic_events.QuicEvent | Terminated) -> None:
         """

@@ -1,23 +1,27 @@
 # -*- test-case-name: tests.network.quic.test_core -*-
 """
-What a link reports to the Twisted side, one frozen value each.
+What a link reports to the Twisted side, one frozen value each; its phases, and
+the codes with which it is closed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from atmosphere.network.path.reports import PathEvent
 
 from .handshake import Proof, Welcome
 
 __all__ = [
+    "CloseCode",
     "Closed",
     "DatagramReceived",
     "Ended",
     "Event",
     "OfferReceived",
     "PathReported",
+    "Phase",
     "Proved",
     "RouteChanged",
     "StreamAborted",
@@ -30,6 +34,34 @@ __all__ = [
     "StreamRefused",
     "Welcomed",
 ]
+
+
+class CloseCode:
+    """
+    Why a link was closed, as QUIC application codes.
+    """
+
+    DONE = 0
+    REFUSED = 1
+    VIOLATED = 2
+    REPLACED = 3
+    EXHAUSTED = 4
+
+
+class Phase(Enum):
+    """
+    How far a link has come.
+
+    A listener is C{PROVED} between the proof and its own verdict, a dialler
+    between the listener's welcome and its own.
+    """
+
+    HANDSHAKE = "handshake"
+    PROOF_AWAITED = "proof awaited"
+    WELCOME_AWAITED = "welcome awaited"
+    PROVED = "proved"
+    CONNECTED = "connected"
+    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from atmosphere.errors import IdentityError
 from atmosphere.identity import NodeKey
 from atmosphere.network.quic.acceptance import connection_id_of
-from atmosphere.network.quic.adapter import (
-    QUICConnection,
-    Terminated,
-    _ours,
-    ml_kem_key_is_sound,
-)
+from atmosphere.network.quic.adapter import QUICConnection, Terminated
 from atmosphere.network.quic.credentials import make_credentials
+from atmosphere.network.quic.library import _is_ours, ml_kem_key_is_sound
 
 DIALLER, LISTENER = NodeKey(b"\x01" * 32), NodeKey(b"\x02" * 32)
 
@@ -126,7 +122,7 @@ class ContractTests(SynchronousTestCase):
             Buffer(data=plain._tls.serialize_transport_parameters())
         )
         self.assertEqual(parameters.initial_max_streams_bidi, 100)
-        self.assertFalse(getattr(_ours, "is_creating", False))
+        self.assertFalse(_is_ours.get())
 
     def test_close(self) -> None:
         """

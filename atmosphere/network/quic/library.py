@@ -1,0 +1,157 @@
+# -*- test-case-name: tests.network.quic.test_adapter -*-
+"""
+What we change in the QUIC library (qh3): its limit of streams, and the keys that it panics on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import qh3.quic.connection
+import qh3.tls
+from qh3._hazmat import Buffer
+from qh3.quic.connection import QuicConnection
+from qh3.quic.packet import pull_quic_transport_parameters, push_quic_transport_parameters
+from qh3.quic.tls_bridge import QuicTlsBridge
+from typing_extensions import override
+
+__all__ = ["VERSION", "LimitedConnection", "ml_kem_key_is_sound"]
+
+VERSION = 1
+MAX_STREAMS = 4096
+_ML_KEM_768_KEY = 1184
+_ML_KEM_Q = 3329
+_STREAMS_ARGUMENT = 21
+
+_is_ours: ContextVar[bool] = ContextVar("is_ours", default=False)
+_LibraryCore: Callable[..., Any] = vars(qh3.quic.connection)["QuicConnectionCore"]
+_LibraryMLKEM: Callable[[], Any] = vars(qh3.tls)["X25519ML768KeyExchange"]
+
+
+def _make_core(*args: Any) -> Any:
+    """
+    Make the library's native core, with our limit of streams if it is for us.
+
+    The library has 100 written into its code; other users of it in this
+    process keep that.
+    """
+    if _is_ours.get():
+        args = (*args[:_STREAMS_ARGUMENT], MAX_STREAMS, *args[_STREAMS_ARGUMENT + 1 :])
+    return _LibraryCore(*args)
+
+
+def ml_kem_key_is_sound(key: bytes) -> bool:
+    """
+    Check the range of a dialler's ML-KEM-768 key, as FIPS 203 §7.2 demands.
+
+    The native core panics, and prints, on a coefficient of 3329 or more.
+
+    @param key: 1,184 bytes of ML-KEM followed by 32 of X25519.
+    """
+    if len(key) != _ML_KEM_768_KEY + 32:
+        return False
+    packed = key[: _ML_KEM_768_KEY - 32]
+    for i in range(0, len(packed), 3):
+        three = packed[i] | packed[i + 1] << 8 | packed[i + 2] << 16
+        if three & 0xFFF >= _ML_KEM_Q or three >> 12 >= _ML_KEM_Q:
+            return False
+    return True
+
+
+class _CheckedMLKEM:
+    """
+    The library's hybrid key exchange, but for keys that it would panic on.
+    """
+
+    def __init__(self) -> None:
+        self._inner = _LibraryMLKEM()
+
+    def public_key(self) -> bytes:
+        """
+        Our own key share, as the library makes it.
+        """
+        key: bytes = self._inner.public_key()
+        return key
+
+    def exchange(self, peer: bytes) -> bytes:
+        """
+        Agree on the secret.
+
+        @raise AlertIllegalParameter: a key out of range (only a dialler's has
+            that length; a listener's ciphertext has 1,120 bytes).
+        """
+        if len(peer) != 1120 and not ml_kem_key_is_sound(peer):
+            raise qh3.tls.AlertIllegalParameter("ML-KEM key out of range")
+        secret: bytes = self._inner.exchange(peer)
+        return secret
+
+    def shared_ciphertext(self) -> bytes:
+        """
+        The listener's answer, as the library makes it.
+        """
+        ciphertext: bytes = self._inner.shared_ciphertext()
+        return ciphertext
+
+
+vars(qh3.quic.connection)["QuicConnectionCore"] = _make_core
+vars(qh3.tls)["X25519ML768KeyExchange"] = _CheckedMLKEM
+
+
+class _Bridge(QuicTlsBridge):
+    """
+    The library's TLS, announcing our limit of streams.
+    """
+
+    @override
+    def serialize_transport_parameters(self) -> bytes:
+        """
+        Say how many streams the peer may open.
+        """
+        library = pull_quic_transport_parameters(
+            Buffer(data=super().serialize_transport_parameters())
+        )
+        ours = dataclasses.replace(
+            library, initial_max_streams_bidi=MAX_STREAMS, initial_max_streams_uni=0
+        )
+        buffer = Buffer(capacity=1024)
+        push_quic_transport_parameters(buffer, ours)
+        return bytes(buffer.data)
+
+
+class LimitedConnection(QuicConnection):
+    """
+    The library's connection with our limit of streams.
+    """
+
+    @override
+    def _create_core(self, remote_addr: Any, initial_dcid: bytes, now: float) -> None:
+        """
+        Make the native core.
+        """
+        token = _is_ours.set(True)
+        try:
+            super()._create_core(remote_addr, initial_dcid, now)
+        finally:
+            _is_ours.reset(token)
+
+    @override
+    def _create_tls(self, remote_source_cid: bytes | None) -> QuicTlsBridge:
+        """
+        Make the TLS side.
+        """
+        self._tls = _Bridge(
+            self._configuration,
+            version=self._version or VERSION,
+            local_initial_source_connection_id=self.host_cid,
+            remote_initial_source_connection_id=remote_source_cid,
+            original_destination_connection_id=self._original_destination_connection_id,
+            retry_source_connection_id=self._retry_source_connection_id,
+            session_ticket_fetcher=None,
+            session_ticket_handler=None,
+            quic_logger=None,
+            version_change_handler=self._set_version,
+        )
+        return self._tls
