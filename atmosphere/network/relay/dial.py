@@ -47,7 +47,7 @@ from .frames import (
 from .framing import FrameCutter, mask_in_place, message_header
 from .reader import decode
 from .request import check_response_head
-from .streams import MessageStream
+from .streams import MessageStream, send_at_once
 
 __all__ = ["ClientConnection", "ConnectionOwner"]
 
@@ -182,6 +182,7 @@ class ClientConnection(MessageStream, WebSocketClientProtocol):  # type: ignore[
         """
         if self.state != self.STATE_OPEN:
             return
+        send_at_once(self.transport)
         self.transport.registerProducer(self, True)
         self._heard = self._reactor.seconds()
         self._timer = self._reactor.callLater(WELCOME_TIMEOUT, self._no_welcome)

@@ -26,7 +26,7 @@ from .gate import Gate, Pass
 from .limits import Counters, RelayConfig
 from .line import Admission, Closed, Line, Resumed, Throttled, Welcomed
 from .session import Ended, Leg, Sessions
-from .streams import BatchedTimer
+from .streams import BatchedTimer, send_at_once
 from .switchboard import Switchboard
 
 __all__ = ["RelayServer"]
@@ -134,8 +134,9 @@ class RelayServer:
 
     def tune(self, transport: ITransport) -> None:
         """
-        Keep the kernel from being a queue of megabytes.
+        Keep the kernel from being a queue of megabytes, and from waiting.
         """
+        send_at_once(transport)
         handle = getattr(transport, "socket", None)
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         if handle is not None and option is not None:

@@ -19,7 +19,19 @@ from typing_extensions import override
 
 from .framing import FrameCutter, Item, Opcode, Violation
 
-__all__ = ["BatchedTimer", "MessageStream", "QuietLog"]
+__all__ = ["BatchedTimer", "MessageStream", "QuietLog", "send_at_once"]
+
+
+def send_at_once(transport: object) -> None:
+    """
+    Let no small frame wait for the other side to acknowledge one before it,
+    which takes it 40 ms: Autobahn means to, but asks for its option too early.
+
+    @param transport: TCP's, or TLS' on it; with any other nothing is done.
+    """
+    set_no_delay = getattr(transport, "setTcpNoDelay", None)
+    if set_no_delay is not None:
+        set_no_delay(True)
 
 
 class QuietLog:
