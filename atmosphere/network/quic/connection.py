@@ -316,11 +316,11 @@ class Link:
         """
         self._reactor.callLater(0, call, *args)
 
-    def stream_write(self, stream_id: int, data: bytes) -> int:
+    def stream_write(self, stream_id: int, data: bytes) -> int | None:
         """
         Write on a stream.
 
-        @return: how many bytes wait.
+        @return: how many bytes wait; C{None} if nothing can be written any more.
         """
         waiting = self.core.streams.write(stream_id, data)
         self._driver.pump_soon()
@@ -436,11 +436,16 @@ class Link:
 
     def _stream(self, stream_id: int, method: str, *args: Any) -> None:
         """
-        Tell a stream's transport something, if it is still there.
+        Tell a stream's transport something, if it is still there. A protocol
+        or producer that fails loses its stream.
         """
         transport = self._transports.get(stream_id)
         if transport is not None:
-            getattr(transport, method)(*args)
+            try:
+                getattr(transport, method)(*args)
+            except Exception:
+                self._log.failure("the protocol of {stream} failed", stream=transport)
+                transport.abortConnection()
 
     def _stream_opened(self, event: events.StreamOpened) -> None:
         """
@@ -455,11 +460,15 @@ class Link:
             self._log.warn("{service!r} failed: {error}", service=event.service, error=error)
             self.core.streams.refuse(event.stream_id, "the service failed")
             return
+        except Exception:
+            self._log.failure("{service!r} failed", service=event.service)
+            self.core.streams.refuse(event.stream_id, "the service failed")
+            return
         self.core.streams.accept(event.stream_id)
         transport = StreamTransport(self, event.stream_id, event.service, protocol)
         transport.accepted()
         self._transports[event.stream_id] = transport
-        protocol.makeConnection(transport)
+        self._stream(event.stream_id, "begin")
 
     def _path_event(self, event: PathEvent) -> None:
         """

@@ -227,3 +227,4 @@ class StreamState:
         """
         self._outbox.clear()
         self.outbox_length = 0
+        self.wants_drain = False

@@ -47,7 +47,8 @@ class StreamTable:
         self._streams: dict[int, StreamState] = {}
         self._waiting: dict[int, None] = {}
         self._chunks: dict[int, list[bytes]] = {}
-        self._next_local = 4 if quic.is_dialler else 1
+        self._next_local, self._next_remote = (4, 1) if quic.is_dialler else (1, 4)
+        self._skipped: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -77,6 +78,8 @@ class StreamTable:
             state.opening = Opening.OPEN
             if not state.has_sent_end:
                 self._quic.send_stream(stream_id, answer_bytes(None))
+            else:  # the peer does not read the answer, let alone more
+                self._out.append(events.StreamAborted(stream_id, stops_us=True))
 
     def refuse(self, stream_id: int, reason: str) -> None:
         """
@@ -86,22 +89,23 @@ class StreamTable:
         if state is None or state.opening is not Opening.UNDECIDED:
             return
         state.opening = Opening.REFUSED
-        self._quic.send_stream(stream_id, answer_bytes(reason), fin=True)
-        state.has_sent_end = True
+        if not state.has_sent_end:
+            self._quic.send_stream(stream_id, answer_bytes(reason), fin=True)
+            state.has_sent_end = True
         if not state.has_received_end:
             self._quic.stop_stream(stream_id, ABORTED)
         self._forget_if_over(state)
 
-    def write(self, stream_id: int, data: bytes) -> int:
+    def write(self, stream_id: int, data: bytes) -> int | None:
         """
         Put bytes behind those that wait.
 
         @return: how many bytes wait now; above 64 KiB, L{events.StreamDrained}
-            will say when they have become few.
+            will say when they have become few. C{None} if our direction is over.
         """
         state = self._streams.get(stream_id)
         if state is None or state.has_sent_end or state.is_finishing:
-            return 0
+            return None
         state.write(data)
         self._waiting[stream_id] = None
         state.wants_drain = state.wants_drain or state.outbox_length > LOW_WATER
@@ -112,7 +116,7 @@ class StreamTable:
         Ask for L{events.StreamDrained} as soon as little waits, perhaps at once.
         """
         state = self._streams.get(stream_id)
-        if state is not None:
+        if state is not None and not state.has_sent_end:
             state.wants_drain = True
             self._waiting[stream_id] = None
 
@@ -252,14 +256,22 @@ class StreamTable:
         """
         Look a stream up, or begin one that the peer opened.
 
-        A stream is forgotten only when QUIC has ended both directions, so an
-        unknown one of the peer's is new.
+        What comes late for a stream that is over and forgotten begins none:
+        the peer's streams are numbered, and those that were skipped so far are
+        known. QUIC's limit of streams bounds how many those can be.
         """
         state = self._streams.get(stream_id)
         if state is not None:
             return state
         is_local = (stream_id & 1 == 0) == self._quic.is_dialler
         if is_local or stream_id & 2:
+            return None
+        if stream_id >= self._next_remote:
+            self._skipped.update(range(self._next_remote, stream_id, 4))
+            self._next_remote = stream_id + 4
+        elif stream_id in self._skipped:
+            self._skipped.discard(stream_id)
+        else:
             return None
         state = StreamState(stream_id, opener=False)
         self._streams[stream_id] = state

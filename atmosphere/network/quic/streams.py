@@ -28,6 +28,8 @@ from zope.interface import implementer
 from atmosphere.errors import StreamRefusedError
 from atmosphere.identity import NodeID
 
+from .stream_state import LOW_WATER
+
 if TYPE_CHECKING:
     from .connection import Link
 
@@ -81,6 +83,7 @@ class StreamTransport:
         self._inbox: deque[bytes] = deque()
         self._delivery_is_due = False
         self._read_ended = False
+        self._has_read_all = False
         self._write_ended = False
         self._producer: Any = None
         self._is_streaming = False
@@ -142,10 +145,15 @@ class StreamTransport:
         """
         Send bytes after those that were written before.
         """
-        if self.disconnecting or self.disconnected or self._write_ended or not data:
+        is_closed = self.disconnecting and self._producer is None
+        if is_closed or self.disconnected or self._write_ended or not data:
             return
         waiting = self.link.stream_write(self.stream_id, bytes(data))
-        if self._producer is not None and self._is_streaming and waiting > 65_536:
+        if (
+            self._producer is not None
+            and self._is_streaming
+            and (waiting is None or waiting > LOW_WATER)
+        ):
             self._pause_producer()
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
@@ -169,7 +177,7 @@ class StreamTransport:
         if not streaming:
             self._producer.resumeProducing()
             self._ask_for_drain()
-        elif self.link.stream_waiting(self.stream_id) > 65_536:
+        elif self.link.stream_waiting(self.stream_id) > LOW_WATER:
             self._pause_producer()
 
     def unregisterProducer(self) -> None:
@@ -296,6 +304,12 @@ class StreamTransport:
 
     # What the link reports.
 
+    def begin(self) -> None:
+        """
+        Connect the protocol.
+        """
+        self.protocol.makeConnection(self)
+
     def accepted(self) -> None:
         """
         The peer serves this stream.
@@ -331,6 +345,7 @@ class StreamTransport:
         if self.disconnected or self.disconnecting:
             return
         self._read_ended = False
+        self._has_read_all = True
         if IHalfCloseableProtocol.providedBy(self.protocol):
             self.protocol.readConnectionLost()
             if self._write_ended and self.link.stream_waiting(self.stream_id) == 0:
@@ -348,6 +363,8 @@ class StreamTransport:
             self._lost(Failure(ConnectionDone()))
         elif self._write_ended and IHalfCloseableProtocol.providedBy(self.protocol):
             self.protocol.writeConnectionLost()
+            if self._has_read_all:
+                self._lost(Failure(ConnectionDone()))
 
     def aborted(self, stops_us: bool) -> None:
         """
