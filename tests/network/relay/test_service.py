@@ -131,6 +131,15 @@ class PlainTests(RealCase):
         await self.until(lambda: not sender.is_welcomed)
         self.assertEqual((service.port, service.stun_port), (0, 0))
 
+    async def test_no_waiting(self) -> None:
+        """
+        Small frames go at once, from the relay and from the node.
+        """
+        service = self.serve()
+        await self.connect(f"ws://127.0.0.1:{service.port}").when_welcomed()
+        ends = [each for each in REACTOR.getReaders() if hasattr(each, "getTcpNoDelay")]
+        self.assertEqual([each.getTcpNoDelay() for each in ends], [1, 1])
+
     async def test_stun(self) -> None:
         """
         STUN is answered beside the relay.
