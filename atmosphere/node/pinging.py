@@ -117,7 +117,13 @@ class PingRun:
                     if self._is_done(started):
                         break
                 if link is None or client is None or not link.is_open or link.is_silent:
-                    link, client = await self._open(started)
+                    try:
+                        link, client = await self._open(started)
+                    except LinkError:
+                        if not self._sent:
+                            raise
+                        self._sent += 1
+                        continue
                 await self._ping(link, client, started)
         finally:
             self.links.on_path.remove(self._path_event)
@@ -129,8 +135,8 @@ class PingRun:
         """
         Open a stream for pings.
 
-        @raise LinkError: there is no link; after the first ping it counts as lost
-            instead.
+        @raise LinkError: there is no link; after the first ping this one counts as
+            lost instead.
         """
         link = await self._link(started if not self._sent else self.now())
         client = PingClient(self.reactor, self.now)

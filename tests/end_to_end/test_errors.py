@@ -210,7 +210,7 @@ class RelayTests(EndToEndTestCase):
         machine = Machine(self, "portland")
         machine.init("--relay", url)
         node = machine.start_unwelcome()
-        ended = machine.run("status", "--wait", "3", status=None)
+        ended = machine.run("status", "--wait", "2", status=None)
         self.assert_one_line(ended, 3, url, *texts)
         self.assertFalse(machine.json("status")["relay"]["ok"])
         self.assertTrue(node.is_running())

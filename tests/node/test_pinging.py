@@ -137,6 +137,37 @@ class PingTests(WorldCase):
         summary = self.world.result(run)
         self.assertEqual((summary["sent"], summary["received"]), (4, 2))
 
+    def test_lost_for_long(self) -> None:
+        """
+        A peer that is gone for good does not take away what was measured before; the
+        pings for which there was no link count as sent.
+        """
+        first, second = self.pair()
+        self.world.until(lambda: first.is_linked(second))
+        emitted: list[Any] = []
+        run = first.service.ping(
+            "seattle", count=8, interval=1, timeout=3, until_direct=False, emit=emitted.append
+        )
+        self.world.until(lambda: len(emitted) == 2)
+        self.world.network.cut(second.host)
+        summary = self.world.result(run)
+        self.assertEqual((summary["sent"], summary["received"]), (8, 2))
+        self.assertEqual(summary["replies"], emitted)
+
+    def test_until_direct_in_time(self) -> None:
+        """
+        A wait for a direct path where there is none ends in time, with what came.
+        """
+        first = self.world.node("portland", "198.51.100.1", path_policy="relayed")
+        second = self.world.node("seattle", "198.51.100.2", path_policy="relayed")
+        self.world.join(first, second)
+        summary = self.world.ping(
+            first, "seattle", count=0, interval=0.5, timeout=3, until_direct=True
+        )
+        self.assertEqual(summary["sent"], summary["received"])
+        self.assertGreaterEqual(summary["received"], 5)
+        self.assertIsNone(summary["direct_ms"])
+
     def test_interrupted(self) -> None:
         """
         Whoever gives up waiting leaves no timer and no stream.
