@@ -2,9 +2,8 @@
 """
 The one Twisted shell around a sans-IO engine: one pump, one timer.
 
-The driver is the only code that reads a clock. Engine time is
-C{max(last, clock.seconds())}, so that it never steps back, whatever the
-machine's clock does.
+The driver is the only code that reads a clock. Engine time never steps back:
+when the machine's clock does, engine time goes on from where it was.
 """
 
 from __future__ import annotations
@@ -25,11 +24,15 @@ EventT = TypeVar("EventT")
 class EngineClock:
     """
     Engine time on a reactor: seconds that never step back.
+
+    Nor does it stand still until a clock that was set back has caught up, which
+    may be a year. All that shares deadlines or budgets shares one of these.
     """
 
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self._last = reactor.seconds()
+        self._ahead = 0.0
 
     def now(self) -> float:
         """
@@ -37,7 +40,11 @@ class EngineClock:
 
         @return: seconds; never less than what was returned before.
         """
-        self._last = max(self._last, self._reactor.seconds())
+        seconds = self._reactor.seconds()
+        if seconds + self._ahead < self._last:
+            self._ahead = self._last - seconds
+        else:
+            self._last = seconds + self._ahead
         return self._last
 
 
@@ -113,9 +120,12 @@ class EngineDriver(Generic[PathT, EventT]):
             while self._wants_more and not self._is_stopped:
                 self._wants_more = False
                 self._pump_once()
+        except BaseException:
+            self.pump_soon()  # the listener failed; what it was not told yet waits
+            raise
         finally:
             self._is_pumping = False
-        self._rearm()
+            self._rearm()
 
     def _pump_once(self) -> None:
         """

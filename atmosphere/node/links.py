@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.logger import Logger
 
 from atmosphere.addresses import TransportAddress
-from atmosphere.engine_driver import EngineClock
 from atmosphere.errors import DecodeError, NoPathError, StreamRefusedError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.membership import Membership
@@ -73,7 +72,6 @@ class NodeLinks:
         self.on_closed: list[Callable[[Link, str], None]] = []
         self.on_path: list[Callable[[Link, PathEvent], None]] = []
         self._reactor = reactor
-        self._clock = EngineClock(reactor)
         self._mesh = mesh
         self._surroundings = surroundings
         self._entropy = entropy

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from atmosphere.engine_driver import EngineDriver
+from atmosphere.engine_driver import EngineClock, EngineDriver
 from atmosphere.errors import AtmosphereError, LinkError, StreamRefusedError
 from atmosphere.identity import NodeID
 from atmosphere.membership import Membership
@@ -162,6 +162,7 @@ class Link:
         owner: LinkOwner,
         policy: LinkPolicy,
         own_id: NodeID,
+        clock: EngineClock,
     ) -> None:
         self.core = core
         self.own_id = own_id
@@ -178,7 +179,7 @@ class Link:
         self._waiting: list[Deferred[LinkError]] = []
         self._transports: dict[int, StreamTransport] = {}
         self._driver: EngineDriver[Way, events.Event] = EngineDriver(
-            reactor, core, self._send, self._deliver
+            reactor, core, self._send, self._deliver, clock
         )
 
     @override

@@ -166,7 +166,7 @@ class LinkEndpoint:
         """
         Give a new engine its shell and its routes.
         """
-        link = Link(self._reactor, core, self, self._policy, self.own_id)
+        link = Link(self._reactor, core, self, self._policy, self.own_id, self._clock)
         self._links[link] = set()
         self._by_ufrag[core.paths.local_ufrag] = link
         for connection_id in core.quic.connection_ids:
