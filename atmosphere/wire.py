@@ -8,14 +8,14 @@ forms of numbers, unsorted or duplicate keys, tags, floats and trailing bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeAlias
 
 import cbor2
 
 from .errors import DecodeError
 
-__all__ = ["MAX_DEPTH", "Value", "decode", "encode"]
+__all__ = ["MAX_DEPTH", "MessageCutter", "Value", "decode", "encode"]
 
 Value: TypeAlias = Any
 """C{None}, C{bool}, C{int}, C{bytes}, C{str}, or a C{list} or C{dict} of such."""
@@ -98,3 +98,38 @@ def decode(data: bytes, *, max_length: int) -> Value:
     if not is_canonical:
         raise DecodeError("not deterministic CBOR", section="RFC 8949 §4.2.1")
     return value
+
+
+class MessageCutter:
+    """
+    Cuts a stream into messages that have their length before them, two bytes
+    big-endian; holds no more than one that is not whole.
+    """
+
+    __slots__ = ("_buffer", "_limit", "_what")
+
+    def __init__(self, what: str, limit: int) -> None:
+        """
+        @param what: a word for the errors.
+        @param limit: the most bytes of a message.
+        """
+        self._what = what
+        self._limit = limit
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """
+        Take bytes of the stream and hand out the messages that are whole now.
+
+        @raise DecodeError: a message is too long; the stream is of no use any more.
+        """
+        self._buffer += data
+        while len(self._buffer) >= 2:
+            length = int.from_bytes(self._buffer[:2], "big")
+            if length > self._limit:
+                raise DecodeError(f"{self._what}: a message of {length} bytes")
+            if len(self._buffer) < 2 + length:
+                return
+            message = bytes(self._buffer[2 : 2 + length])
+            del self._buffer[: 2 + length]
+            yield message

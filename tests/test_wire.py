@@ -79,6 +79,22 @@ class WireTests(SynchronousTestCase):
             error = self.assertRaises(DecodeError, wire.decode, data, max_length=64)
             self.assertEqual(str(error), "not CBOR: CBORDecodeError")
 
+    def test_cutter(self) -> None:
+        """
+        A stream is cut into its messages, however it arrives; a length beyond
+        the limit ends it.
+        """
+        stream = b"\x00\x03one\x00\x00\x00\x05three"
+        for size in (1, 4, len(stream)):
+            cutter = wire.MessageCutter("test", 5)
+            messages = [
+                message
+                for at in range(0, len(stream), size)
+                for message in cutter.feed(stream[at : at + size])
+            ]
+            self.assertEqual(messages, [b"one", b"", b"three"])
+        self.assertRaises(DecodeError, list, wire.MessageCutter("test", 5).feed(b"\x00\x06"))
+
     def test_depth_and_length(self) -> None:
         """
         Deep nesting and long input end early and cheaply.

@@ -31,7 +31,7 @@ class MessageReader:
     Cuts a stream into messages, and holds no more than one that is not whole.
     """
 
-    __slots__ = ("_buffer", "_limit", "_total", "_what")
+    __slots__ = ("_cutter", "_limit", "_total", "_what")
 
     def __init__(self, what: str, limit: int, total: int | None = None) -> None:
         """
@@ -42,7 +42,7 @@ class MessageReader:
         self._what = what
         self._limit = limit
         self._total = total
-        self._buffer = bytearray()
+        self._cutter = wire.MessageCutter(what, limit)
 
     def receive(self, data: bytes) -> list[Fields]:
         """
@@ -56,15 +56,7 @@ class MessageReader:
             self._total -= len(data)
             if self._total < 0:
                 raise DecodeError(f"{self._what}: more than was agreed")
-        self._buffer += data
-        found = []
-        while len(self._buffer) >= 2:
-            length = int.from_bytes(self._buffer[:2], "big")
-            if length > self._limit:
-                raise DecodeError(f"{self._what}: a message of {length} bytes")
-            if len(self._buffer) < 2 + length:
-                break
-            message = bytes(self._buffer[2 : 2 + length])
-            del self._buffer[: 2 + length]
-            found.append(Fields.decode(message, limit=self._limit, what=self._what))
-        return found
+        return [
+            Fields.decode(message, limit=self._limit, what=self._what)
+            for message in self._cutter.feed(data)
+        ]

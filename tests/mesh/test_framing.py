@@ -55,4 +55,4 @@ class FramingTests(SynchronousTestCase):
             reader.receive(data)
         except DecodeError:
             return
-        self.assertLessEqual(len(reader._buffer), 52)
+        self.assertLessEqual(len(reader._cutter._buffer), 52)

@@ -13,6 +13,7 @@ from collections import deque
 
 from qh3.quic import events as quic_events
 
+from atmosphere import wire
 from atmosphere.errors import AtmosphereError, DecodeError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.network.path.paths import Paths
@@ -22,9 +23,9 @@ from . import core_events as events
 from .adapter import QUICConnection, Terminated
 from .core_events import CloseCode, Phase
 from .handshake import (
+    MAX_MESSAGE_LENGTH,
     Credit,
     Message,
-    MessageReader,
     Offer,
     Proof,
     Refused,
@@ -86,7 +87,7 @@ class LinkCore:
         self._offer = offer
         self._deadline: float | None = now + HANDSHAKE_TIMEOUT
         self._events: deque[events.Event] = deque()
-        self._reader = MessageReader()
+        self._reader = wire.MessageCutter("control", MAX_MESSAGE_LENGTH)
         self._pending: list[bytes] = []
         self._held = HeldEvents(is_dialler=quic.is_dialler)
         self._control = ControlBudget()

@@ -7,7 +7,6 @@ The format is in C{docs/protocols/link.md}, sections 2 and 3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from atmosphere import wire
@@ -17,7 +16,6 @@ from atmosphere.identity import NodeID, NodeKey
 __all__ = [
     "Credit",
     "Message",
-    "MessageReader",
     "Offer",
     "Proof",
     "Refused",
@@ -214,29 +212,3 @@ def _decode_known(value: list[wire.Value]) -> Message | None:
         case _:
             pass
     return None
-
-
-class MessageReader:
-    """
-    Cuts a stream of bytes into messages; holds less than one message.
-    """
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """
-        Take bytes and hand out the bodies that they complete.
-
-        @raise DecodeError: a length beyond what a message may have.
-        """
-        self._buffer += data
-        while len(self._buffer) >= 2:
-            length = int.from_bytes(self._buffer[:2], "big")
-            if length > MAX_MESSAGE_LENGTH:
-                raise DecodeError(f"a control message of {length} bytes", section="link §2")
-            if len(self._buffer) < 2 + length:
-                return
-            body = bytes(self._buffer[2 : 2 + length])
-            del self._buffer[: 2 + length]
-            yield body
