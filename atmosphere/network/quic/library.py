@@ -138,6 +138,18 @@ class LimitedConnection(QuicConnection):
             _is_ours.reset(token)
 
     @override
+    def _log_datagram(self, event: str, data: bytes) -> None:
+        """
+        Write no log: there is none.
+        """
+
+    @override
+    def _log_packets(self, event: str, data: bytes) -> None:
+        """
+        Spare the walk over each datagram that the library makes for a log.
+        """
+
+    @override
     def _create_tls(self, remote_source_cid: bytes | None) -> QuicTlsBridge:
         """
         Make the TLS side.

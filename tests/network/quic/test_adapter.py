@@ -199,6 +199,15 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(came[-1], Terminated("good-bye"))
         self.assertEqual([type(each) for each in came].count(Terminated), 1)
 
+    def test_no_walk_for_a_log(self) -> None:
+        """
+        What the library does for its log with each datagram is what we leave out.
+        """
+        theirs = vars(qh3.quic.connection)["QuicConnection"]
+        for name in ("_log_datagram", "_log_packets"):
+            self.assertIn(name, vars(theirs))
+            self.assertIn(name, theirs.datagrams_to_send.__code__.co_names)
+
     def test_interrupts_pass(self) -> None:
         """
         Ctrl-C is no failure of a connection.
