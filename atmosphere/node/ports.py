@@ -48,7 +48,13 @@ class _Feed(DatagramProtocol):
         """
         Hand on one datagram, with the way by which it came.
         """
-        self._ports.received(datagram, addr)
+        self._ports.received((datagram,), addr)
+
+    def datagrams_received(self, datagrams: Sequence[bytes], addr: tuple[str, int]) -> None:
+        """
+        Hand on datagrams that came together.
+        """
+        self._ports.received(datagrams, addr)
 
 
 class NodePorts:
@@ -134,9 +140,9 @@ class NodePorts:
             for host in map(_host_of, self._listening.values())
         ]
 
-    def received(self, datagram: bytes, addr: tuple[str, int]) -> None:
+    def received(self, datagrams: Sequence[bytes], addr: tuple[str, int]) -> None:
         """
-        Hand on a datagram, with the way by which it came.
+        Hand on datagrams, with the way by which they came.
         """
         key = (addr[0], addr[1])
         way = self._ways.get(key)
@@ -144,7 +150,7 @@ class NodePorts:
             if len(self._ways) >= MAX_KNOWN_WAYS:
                 self._ways.clear()
             way = self._ways[key] = DirectWay(TransportAddress(addr[0].partition("%")[0], addr[1]))
-        self._deliver(way, (datagram,))
+        self._deliver(way, datagrams)
 
     def send(self, address: TransportAddress, datagrams: Sequence[bytes]) -> None:
         """
@@ -155,8 +161,7 @@ class NodePorts:
             return
         target = (address.host, address.port)
         try:
-            for data in datagrams:
-                shared.write(data, target)
+            shared.write_together(datagrams, target)
         except OSError:
             self.unsent += 1
 

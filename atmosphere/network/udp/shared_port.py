@@ -17,7 +17,7 @@ Anything else, and what nobody is attached for, is counted and dropped.
 
 from __future__ import annotations
 
-import socket
+from collections.abc import Sequence
 from enum import Enum
 from typing import Protocol, cast, runtime_checkable
 
@@ -25,10 +25,10 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
-    IReactorSocket,
     IReactorUDP,
     IUDPTransport,
 )
+from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from typing_extensions import override
@@ -37,6 +37,7 @@ from zope.interface import implementer
 from atmosphere.errors import ListenError
 
 from .demultiplex import Kind, classify, has_username, is_stun, is_stun_response
+from .segment_port import SegmentPort
 
 __all__ = ["PORT", "Share", "SharedPort", "TransactionOwner", "listen_udp", "listen_udp_dual"]
 
@@ -159,6 +160,19 @@ class SharedPort(DatagramProtocol):
         if self.transport is not None:
             self.transport.write(packet, addr)
 
+    def write_together(self, datagrams: Sequence[bytes], addr: tuple[str, int]) -> None:
+        """
+        Send datagrams to one address, with as few calls of the system as it can.
+
+        @raise OSError: the system did not take one; those behind it are lost.
+        """
+        port: object = self.transport
+        if isinstance(port, SegmentPort):
+            port.write_together(datagrams, addr)
+            return
+        for data in datagrams:
+            self.write(data, addr)
+
     # ------------------------------------------------------------- attaching
 
     def attach(self, share: Share, protocol: DatagramProtocol) -> None:
@@ -239,14 +253,37 @@ class SharedPort(DatagramProtocol):
         try:
             receiver.protocol.datagramReceived(datagram, addr)
         except Exception:
-            receiver.errors += 1
-            if receiver.errors & (receiver.errors - 1) == 0:  # 1, 2, 4, 8 … fill no disk
-                self._log.failure(
-                    "{share} failed on a datagram of {length} bytes, for the {errors}. time",
-                    share=receiver.share.value,
-                    length=len(datagram),
-                    errors=receiver.errors,
-                )
+            self._failed(receiver, len(datagram))
+
+    def datagrams_received(self, datagrams: Sequence[bytes], addr: tuple[str, int]) -> None:
+        """
+        Hand on datagrams that came together; those of QUIC stay so, if their
+        receiver has C{datagrams_received} too.
+        """
+        quic = self._single.get(Share.QUIC)
+        together = getattr(quic.protocol, "datagrams_received", None) if quic else None
+        if quic is None or together is None or any(classify(d) is not Kind.QUIC for d in datagrams):
+            for datagram in datagrams:
+                self.datagramReceived(datagram, addr)
+            return
+        self.counters[Share.QUIC.value] += len(datagrams)
+        try:
+            together(datagrams, addr)
+        except Exception:
+            self._failed(quic, len(datagrams[0]))
+
+    def _failed(self, receiver: _Attachment, length: int) -> None:
+        """
+        Log a failure, the more rarely the more there were.
+        """
+        receiver.errors += 1
+        if receiver.errors & (receiver.errors - 1) == 0:  # 1, 2, 4, 8 … fill no disk
+            self._log.failure(
+                "{share} failed on a datagram of {length} bytes, for the {errors}. time",
+                share=receiver.share.value,
+                length=length,
+                errors=receiver.errors,
+            )
 
     def _stun_receiver(self, datagram: bytes) -> _Attachment | None:
         """
@@ -269,25 +306,16 @@ def _bind(
     reactor: IReactorUDP, port: int, interface: str, protocol: DatagramProtocol
 ) -> IListeningPort:
     """
-    Bind one port.
-
-    A socket for all of IPv6 is made by hand, since Twisted's takes IPv4 too,
-    and so could not have the same number as its sister.
+    Bind one port: one that sends and receives many datagrams at once, on a
+    reactor that is made of sockets.
 
     @raise CannotListenError: it is taken, or there is no such interface.
     """
-    if interface != "::" or not IReactorSocket.providedBy(reactor):
+    if not isinstance(reactor, PosixReactorBase):
         return reactor.listenUDP(port, protocol, interface, MAXIMUM_DATAGRAM)
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as made:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            made.setblocking(False)
-            made.bind((interface, port))
-            return cast(IReactorSocket, reactor).adoptDatagramPort(
-                made.fileno(), socket.AF_INET6, protocol, MAXIMUM_DATAGRAM
-            )
-    except OSError as error:
-        raise CannotListenError(interface, port, error) from error
+    made = SegmentPort(port, protocol, interface, MAXIMUM_DATAGRAM, reactor)
+    made.startListening()
+    return made
 
 
 def listen_udp(

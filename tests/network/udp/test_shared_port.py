@@ -72,6 +72,18 @@ class Client(Recorder):
         return transaction_id == MINE
 
 
+class Grouping(Recorder):
+    """
+    Takes what came together.
+    """
+
+    def datagrams_received(self, datagrams: list[bytes], addr: tuple[str, int]) -> None:
+        """
+        Note datagrams.
+        """
+        self.events.append((datagrams, addr))
+
+
 class Broken(Recorder):
     """
     Fails on every datagram.
@@ -284,6 +296,24 @@ class SharedPortTests(SynchronousTestCase):
         self.shared.detach(self.client)
         self.start()
         self.assertEqual(self.client.events, [])
+
+    def test_together(self) -> None:
+        """
+        What came together stays so for a receiver that can take it, if all of
+        it is QUIC's; whatever fails, it is logged once.
+        """
+        shared, quic, checks = SharedPort(), Grouping(), Recorder()
+        shared.attach(Share.QUIC, quic)
+        shared.attach(Share.CHECKS, checks)
+        shared.datagrams_received([SHORT, INITIAL], PEER)
+        self.assertEqual(quic.events, [([SHORT, INITIAL], PEER)])
+        shared.datagrams_received([SHORT, CHECK], PEER)
+        self.assertEqual(quic.events[1:], [(SHORT, PEER)])
+        self.assertEqual(checks.events, [(CHECK, PEER)])
+        self.assertEqual(shared.counters["QUIC"], 3)
+        quic.events = cast(Any, None)
+        shared.datagrams_received([SHORT, SHORT], PEER)
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
 
     def test_broken_protocol(self) -> None:
         """
