@@ -168,6 +168,19 @@ class PingTests(WorldCase):
         self.assertGreaterEqual(summary["received"], 5)
         self.assertIsNone(summary["direct_ms"])
 
+    def test_relayed_on_one_side(self) -> None:
+        """
+        A node that wants relayed paths alone gets them, whatever the other one wants
+        and whoever dials.
+        """
+        first = self.world.node("portland", "198.51.100.1", path_policy="relayed")
+        second = self.world.node("seattle", "198.51.100.2")
+        self.world.join(first, second)
+        for node, peer in ((first, "seattle"), (second, "portland")):
+            summary = self.world.ping(node, peer)
+            self.assertEqual(summary["received"], 3)
+            self.assertEqual({reply["path"]["kind"] for reply in summary["replies"]}, {"relayed"})
+
     def test_interrupted(self) -> None:
         """
         Whoever gives up waiting leaves no timer and no stream.

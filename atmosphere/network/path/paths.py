@@ -108,14 +108,6 @@ class Paths:
         return self._checker.conversation.local.ufrag
 
     @property
-    def active_rtt(self) -> float | None:
-        """
-        The round trip of the active way in seconds, once measured.
-        """
-        known = self._ways.get(self.active)
-        return None if known is None else known.rtt
-
-    @property
     def active_kind(self) -> str | None:
         """
         C{direct}, C{punched} or C{relayed}; C{None} while there is no active way.
@@ -164,6 +156,12 @@ class Paths:
         is_taken = self._ways.add_initial(way)
         self._route()
         return is_taken
+
+    def allows(self, way: Way) -> bool:
+        """
+        Say whether the policy lets a link begin by this way.
+        """
+        return is_allowed(way, self._checker.policy)
 
     def routes(self, now: float) -> tuple[Way, ...]:
         """

@@ -112,7 +112,7 @@ class LinkCore:
             self.paths.receive_datagram(data, way, now)
             return
         if not self.quic.is_dialler and self.phase is Phase.HANDSHAKE:
-            if self._first_way is None:
+            if self._first_way is None and self.paths.allows(way):
                 self._first_way = way
             if way != self._first_way:
                 return

@@ -76,7 +76,6 @@ class OpeningTests(SynchronousTestCase):
         pair.a.datagram_received(TO_B, pair.now)
         self.assertIsNone(pair.a.active)
         self.assertIsNone(pair.a.active_kind)
-        self.assertIsNone(pair.a.active_rtt)
         pair.a.welcomed(pair.now)
         self.assertEqual(pair.a.active, RELAY_TO_B)
         self.assertEqual(pair.a.active_kind, "relayed")
@@ -159,7 +158,7 @@ class ChoiceTests(SynchronousTestCase):
         for name in "ab":
             self.assertLessEqual(pair.changes(name, start)[-1][0], start + 2 * 0.002 + 1e-9)
         self.assertEqual(pair.a.active_kind, "direct")
-        self.assertAlmostEqual(pair.a.active_rtt or 0, 0.002)
+        self.assertAlmostEqual(pair.a.snapshot()[0].rtt or 0, 0.002)
         seen = [event for _, event in pair.events["a"] if isinstance(event, ObservedAddress)]
         self.assertEqual(seen, [ObservedAddress(A)])
 
