@@ -37,6 +37,9 @@ from .report import gather, relay_facts, stun_servers
 __all__ = ["Surroundings"]
 
 LOOK_EVERY = 10.0
+#: Looks until our STUN servers are asked again: a minute if none has answered, else ten.
+LOOKS_IF_UNKNOWN = 6
+LOOKS_IF_KNOWN = 60
 
 
 class Surroundings:
@@ -75,6 +78,8 @@ class Surroundings:
         self._finder: PublicAddressFinder | None = None
         self._finding: Deferred[Discovery] | None = None
         self._candidates: tuple[Candidate, ...] = ()
+        self._looks_left = LOOKS_IF_UNKNOWN
+        self._must_ask_again = False
         self._loop = LoopingCall(self.look)
         self._loop.clock = reactor
 
@@ -113,9 +118,11 @@ class Surroundings:
             if not is_first:
                 self._log.info("the network interfaces have changed")
                 self.public = None
-                if self._finder is not None:
-                    self._finder.forget()
             self.ask()
+        else:
+            self._looks_left -= 1
+            if self._looks_left <= 0:
+                self.ask()
         self.review()
 
     def review(self) -> None:
@@ -137,24 +144,41 @@ class Surroundings:
 
     def ask(self) -> None:
         """
-        Ask our STUN servers for our public address, if there are any.
+        Ask our STUN servers for our public address, if there are any, whatever
+        is known: the network may have changed, or a router its address.
         """
+        self._looks_left = LOOKS_IF_UNKNOWN
         servers = self.stun_servers
         if self._finder is None or not servers or not self.ports.stun:
             return
-        if self._finding is None:
-            self._finding = self._finder.find(servers)
-            self._finding.addBoth(self._found)
+        if self._finding is not None:
+            self._must_ask_again = True
+            return
+        self._finder.forget()
+        self._finding = self._finder.find(servers)
+        self._finding.addBoth(self._asked)
+
+    def _asked(self, result: Any) -> None:
+        """
+        Keep what the servers said; ask once more if much has happened meanwhile.
+        """
+        self._finding = None
+        self._found(result)
+        if isinstance(result, Discovery) and result.agreements:
+            self._looks_left = LOOKS_IF_KNOWN
+        if self._must_ask_again and self._loop.running:
+            self._must_ask_again = False
+            self.ask()
 
     def _found(self, result: Any) -> None:
         """
         Keep what the servers said.
         """
-        self._finding = None
         if isinstance(result, Discovery):
             for liar in result.liars:
                 self._log.warn("STUN server {server} disagrees with the others", server=str(liar))
-            self.public = result
+            if result.agreements or self.public is None:
+                self.public = result
             self.review()
 
     async def learn_public_address(self) -> None:

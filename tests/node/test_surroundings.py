@@ -1,0 +1,137 @@
+"""
+Tests for L{atmosphere.node.surroundings}.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from atmosphere.addresses import TransportAddress
+from atmosphere.network.nat.candidates import CandidateType
+from atmosphere.node.config import HostPort
+from atmosphere.testing import PORT_RESTRICTED
+
+from .harness import RELAY_ADDRESS, RELAY_URL, SimulatedNode, WorldCase
+
+
+class SurroundingsTests(WorldCase):
+    """
+    What a node finds out about the place where it is.
+    """
+
+    def addresses(self, node: SimulatedNode) -> dict[str, str]:
+        """
+        List a node's candidates, and of which type each is.
+        """
+        found = node.service.surroundings.candidates()
+        return {str(each.address): each.type.name for each in found}
+
+    def test_public(self) -> None:
+        """
+        Without a NAT the interface's address is the public one.
+        """
+        node = self.world.node("portland", "198.51.100.1")
+        self.world.network.advance(1)
+        self.assertEqual(self.addresses(node), {"198.51.100.1:7777": CandidateType.HOST.name})
+
+    def test_behind_nat(self) -> None:
+        """
+        The relay's STUN server tells what the NAT makes of us.
+        """
+        node = self.world.node("portland", "198.51.100.1", behind=PORT_RESTRICTED)
+        self.world.network.advance(1)
+        self.assertEqual(
+            self.addresses(node),
+            {
+                "192.168.1.2:7777": CandidateType.HOST.name,
+                "198.51.100.1:7777": CandidateType.SERVER_REFLEXIVE.name,
+            },
+        )
+
+    def test_named_server_without_relay(self) -> None:
+        """
+        A STUN server that the user named is asked without any relay.
+        """
+        node = self.world.node(
+            "portland",
+            "198.51.100.1",
+            behind=PORT_RESTRICTED,
+            relays=(),
+            stun_servers=(HostPort(RELAY_ADDRESS, 3478),),
+        )
+        self.world.network.advance(1)
+        self.assertIn("198.51.100.1:7777", self.addresses(node))
+        self.assertEqual(node.service.surroundings.trusted_relays, [])
+
+    def test_advertised(self) -> None:
+        """
+        What the user says of a forwarded port is told to others.
+        """
+        told = TransportAddress("203.0.113.77", 4000)
+        node = self.world.node("portland", "198.51.100.1", advertise=(told,))
+        self.assertEqual(self.addresses(node)[str(told)], CandidateType.ADVERTISED.name)
+
+    def test_moved(self) -> None:
+        """
+        When the machine gets another address, that is noticed, and told once.
+        """
+        node = self.world.node("portland", "198.51.100.1")
+        self.world.network.advance(5)
+        changes: list[int] = []
+        node.service.surroundings._changed = lambda: changes.append(1)
+        self.world.network.advance(20)
+        self.assertEqual(changes, [])
+        self.world.network.move(node.host, "198.51.100.66")
+        self.world.network.advance(20)
+        self.assertEqual(len(changes), 1)
+        self.assertEqual(list(self.addresses(node)), ["198.51.100.66:7777"])
+
+    def test_other_public_address(self) -> None:
+        """
+        When the router gets another address, that is known within two minutes.
+        """
+        node = self.world.node("portland", "198.51.100.1", behind=PORT_RESTRICTED)
+        self.world.network.advance(5)
+        assert node.nat is not None
+        node.nat.reboot("198.51.100.66")
+        self.world.until(lambda: "198.51.100.66:7777" in self.addresses(node), 120)
+        self.assertNotIn("198.51.100.1:7777", self.addresses(node))
+
+    def test_server_comes_late(self) -> None:
+        """
+        A STUN server that did not answer at first is asked again.
+        """
+        self.world.network.cut(self.world.relay_host, tcp=False)
+        node = self.world.node("portland", "198.51.100.1", behind=PORT_RESTRICTED)
+        self.world.network.advance(120)
+        self.assertEqual(list(self.addresses(node)), ["192.168.1.2:7777"])
+        self.world.network.heal()
+        self.world.until(lambda: "198.51.100.1:7777" in self.addresses(node), 120)
+
+    def test_rules(self) -> None:
+        """
+        A peer's private address is tried if it is on our own network, ours is not.
+        """
+        node = self.world.node("portland", "198.51.100.1", behind=PORT_RESTRICTED)
+        self.world.network.advance(1)
+        surroundings = node.service.surroundings
+        rules = surroundings.rules()
+        near, far = (TransportAddress(host, 7777) for host in ("192.168.1.9", "192.168.2.9"))
+        self.assertEqual([surroundings.is_near(each) for each in (near, far)], [True, False])
+        self.assertIsNone(rules.refusal(near, is_near=True))
+        self.assertIsNotNone(rules.refusal(far, is_near=False))
+        own = TransportAddress("192.168.1.2", 7777)
+        self.assertIsNotNone(rules.refusal(own, is_near=True))
+        loopback = TransportAddress("127.0.0.1", 7777)
+        self.assertIsNotNone(rules.refusal(loopback, is_near=False))
+
+    def test_report(self) -> None:
+        """
+        The report says what a person asks.
+        """
+        node = self.world.node("portland", "198.51.100.1", behind=PORT_RESTRICTED)
+        self.world.network.advance(1)
+        report = self.world.result(Deferred.fromCoroutine(node.service.surroundings.report()))
+        self.assertEqual([each["ip"] for each in report["public"]], ["198.51.100.1"])
+        self.assertTrue(report["behind_nat"])
+        self.assertEqual([each["url"] for each in report["relays"]], [RELAY_URL])
