@@ -33,12 +33,14 @@ from atmosphere.mesh.join import (
     Joiner,
     RedeemAsked,
 )
+from atmosphere.network.path.ways import RelayedWay
+from atmosphere.network.quic.connection import Link
 from atmosphere.text import escape_peer_text
 
 from .invitations import Invitations
 from .mesh import NodeMesh
 
-__all__ = ["SERVICE", "Admission", "IssuerProtocol", "JoinerProtocol"]
+__all__ = ["SERVICE", "Admission", "IssuerProtocol", "JoinerProtocol", "serve_guest"]
 
 
 class Admission:
@@ -223,3 +225,15 @@ class JoinerProtocol(Protocol):
         self._is_over = True
         if self.transport is not None:
             self.transport.loseConnection()
+
+
+def serve_guest(admission: Admission, link: Link) -> IssuerProtocol:
+    """
+    Serve one who wants to join.
+    """
+    path = link.path
+    way = None if path is None else path.way
+    source = way.relay if isinstance(way, RelayedWay) else getattr(way, "address", None)
+    host = source if isinstance(source, str) or source is None else source.host
+    issuer = Issuer(link.peer, binding=link.core.quic.channel_binding())
+    return IssuerProtocol(admission, issuer, host)

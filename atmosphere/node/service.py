@@ -6,6 +6,7 @@ A node: all its parts, composed in one service.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -16,13 +17,11 @@ from typing_extensions import override
 from atmosphere import __version__
 from atmosphere.engine_driver import EngineClock
 from atmosphere.errors import ConfigurationError, JoinError
-from atmosphere.mesh.join import Issuer
 from atmosphere.mesh.join_code import JoinCode
 from atmosphere.mesh.roster import Change, Joined, Left, Member
 from atmosphere.network.nat.candidates import Interface
 from atmosphere.network.nat.interfaces import list_interfaces
 from atmosphere.network.path.selection import PathPolicy
-from atmosphere.network.path.ways import RelayedWay
 from atmosphere.network.quic.connection import Link
 from atmosphere.network.relay.client import RelayClient
 from atmosphere.network.relay.frames import HelloCredentials
@@ -34,7 +33,7 @@ from .control import ControlService
 from .gossiping import Gossiping
 from .invitations import Invitations
 from .inviting import Redemption, make_invitation, read_code
-from .joining import SERVICE as JOIN_SERVICE, Admission, IssuerProtocol
+from .joining import SERVICE as JOIN_SERVICE, Admission, serve_guest
 from .keeper import LinkKeeper
 from .links import NodeLinks
 from .mesh import NodeMesh
@@ -44,6 +43,7 @@ from .relays import RelaySet
 from .renewing import Renewals
 from .standing import Standing
 from .store import NodeStore
+from .streaming import Streaming, StreamingNode
 from .surroundings import Surroundings
 
 __all__ = ["NodeService"]
@@ -51,7 +51,7 @@ __all__ = ["NodeService"]
 CONTROL_SOCKET = "control.sock"
 
 
-class NodeService(MultiService):
+class NodeService(StreamingNode, MultiService):
     """
     A member of a mesh, or a node that is about to be one.
 
@@ -126,6 +126,7 @@ class NodeService(MultiService):
             policy=PathPolicy(config.path_policy),
         )
         self.standing = Standing(config, self.mesh, self.links, self.surroundings, wall=wall)
+        self.streaming = Streaming(reactor, self.links, self.find)
         self._keeper = LinkKeeper(reactor, self.links, self.mesh, random=random)
         self._gossip = Gossiping(reactor, self.mesh, self.links, now=self._clock.now, wall=wall)
         self._renewals = Renewals(reactor, store, self.mesh, self.links, wall=wall, entropy=entropy)
@@ -136,7 +137,7 @@ class NodeService(MultiService):
         self.links.on_connected.append(self._connected)
         self.links.on_closed.append(self._closed)
         self.links.services[PING_SERVICE] = lambda link: PingServer()
-        self.links.guest_services[JOIN_SERVICE] = self._serve_join
+        self.links.guest_services[JOIN_SERVICE] = partial(serve_guest, self._admission)
         for url in self.surroundings.trusted_relays:
             self.relays.use(url)
         if has_control:
@@ -292,17 +293,6 @@ class NodeService(MultiService):
         """
         if link.membership is not None:
             self.standing.heard(link.peer)
-
-    def _serve_join(self, link: Link) -> IssuerProtocol:
-        """
-        Serve one who wants to join.
-        """
-        path = link.path
-        way = None if path is None else path.way
-        source = way.relay if isinstance(way, RelayedWay) else getattr(way, "address", None)
-        host = source if isinstance(source, str) or source is None else source.host
-        issuer = Issuer(link.peer, binding=link.core.quic.channel_binding())
-        return IssuerProtocol(self._admission, issuer, host)
 
     # The local API: see L{NodeAPI}.
 

@@ -6,7 +6,7 @@ A link's stream as a Twisted transport: what any protocol can run on.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -66,6 +66,8 @@ class StreamTransport:
     It behaves as a TCP transport does, half-close and producers included.
     What a peer sends while the protocol is paused waits here, never more than
     the credit that the peer has.
+
+    @ivar on_lost: called when all is over, after the protocol was told.
     """
 
     _log = Logger()
@@ -88,6 +90,7 @@ class StreamTransport:
         self._producer: Any = None
         self._is_streaming = False
         self._producer_is_paused = False
+        self.on_lost: Callable[[], object] | None = None
 
     @override
     def __repr__(self) -> str:
@@ -415,3 +418,5 @@ class StreamTransport:
             self.protocol.connectionLost(reason)
         except Exception:
             self._log.failure("the protocol of {stream} failed at its end", stream=self)
+        if self.on_lost is not None:
+            self.on_lost()
