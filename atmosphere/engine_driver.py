@@ -8,7 +8,7 @@ when the machine's clock does, engine time goes on from where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -89,6 +89,17 @@ class EngineDriver(Generic[PathT, EventT]):
         if self._is_stopped:
             return
         self._engine.receive_datagram(data, path, self._clock.now())
+        self.pump_soon()
+
+    def receive_datagrams(self, datagrams: Sequence[bytes], path: PathT) -> None:
+        """
+        Give the engine datagrams that came together by one path.
+        """
+        if self._is_stopped:
+            return
+        now, receive = self._clock.now(), self._engine.receive_datagram
+        for data in datagrams:
+            receive(data, path, now)
         self.pump_soon()
 
     def pump_soon(self) -> None:

@@ -120,8 +120,8 @@ class DriverTests(SynchronousTestCase):
         """
         However many datagrams come in one turn, they are answered together.
         """
-        for data in (b"a", b"b", b"c"):
-            self.driver.receive_datagram(data, "way")
+        self.driver.receive_datagram(b"a", "way")
+        self.driver.receive_datagrams((b"b", b"c"), "way")
         self.driver.pump_soon()
         self.assertEqual(self.sent, [])
         self.clock.advance(0)
@@ -206,6 +206,7 @@ class DriverTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         before = list(self.engine.calls)
         self.driver.receive_datagram(b"late", "way")
+        self.driver.receive_datagrams((b"later",), "way")
         self.driver.pump_soon()
         self.driver.pump()
         self.clock.advance(10)

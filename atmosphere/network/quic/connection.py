@@ -5,7 +5,7 @@ A link as Twisted programs see it: streams and datagrams to one peer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -277,11 +277,11 @@ class Link:
 
     # For the endpoint.
 
-    def datagram_received(self, data: bytes, way: Way) -> None:
+    def datagrams_received(self, datagrams: Sequence[bytes], way: Way) -> None:
         """
-        Take a datagram of this link's.
+        Take datagrams of this link's.
         """
-        self._driver.receive_datagram(data, way)
+        self._driver.receive_datagrams(datagrams, way)
 
     def call_core(self, call: Callable[..., Any], *args: Any) -> None:
         """

@@ -116,10 +116,10 @@ class LinkCore:
                 self._first_way = way
             if way != self._first_way:
                 return
-        if way != self._heard_by:
+        if way is not self._heard_by and way != self._heard_by:
             self._heard_by = way
             self.paths.datagram_received(way, now)
-        if way == self._nudges:
+        if self._nudges is not None and way == self._nudges:
             self._nudges = None
             self._is_nudged = True
         # Applications that do not read hold QUIC up, in the end, by loss: each

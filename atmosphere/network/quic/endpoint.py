@@ -199,16 +199,24 @@ class LinkEndpoint:
         """
         Take datagrams that came by one way: QUIC packets and connectivity checks.
         """
+        current: Link | None = None
+        together: list[bytes] = []
         for data in datagrams:
             if not data or self._is_stopped:
                 continue
             link = self._link_of(data)
-            if link is not None:
-                link.datagram_received(data, way)
-            elif data[0] & 0xC0 == 0xC0:
+            if link is None and data[0] & 0xC0 == 0xC0:
                 self._initial_received(data, way)
-            else:
+            elif link is None:
                 self.counters.dropped += 1
+            elif link is current:
+                together.append(data)
+            else:
+                if current is not None:
+                    current.datagrams_received(together, way)
+                current, together = link, [data]
+        if current is not None:
+            current.datagrams_received(together, way)
 
     def _link_of(self, data: bytes) -> Link | None:
         """
@@ -271,7 +279,7 @@ class LinkEndpoint:
         )
         paths = self._policy.make_paths(None, False, now)
         link = self._adopt(LinkCore(quic, paths, self._key, self._instance, now=now))
-        link.datagram_received(data, way)
+        link.datagrams_received((data,), way)
 
     # From the links.
 
