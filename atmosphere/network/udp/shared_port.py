@@ -17,9 +17,9 @@ Anything else, and what nobody is attached for, is counted and dropped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import CannotListenError
@@ -250,10 +250,7 @@ class SharedPort(DatagramProtocol):
             self.counters["dropped"] += 1
             return
         self.counters[receiver.share.value] += 1
-        try:
-            receiver.protocol.datagramReceived(datagram, addr)
-        except Exception:
-            self._failed(receiver, len(datagram))
+        self._call(receiver, receiver.protocol.datagramReceived, datagram, addr)
 
     def datagrams_received(self, datagrams: Sequence[bytes], addr: tuple[str, int]) -> None:
         """
@@ -267,23 +264,25 @@ class SharedPort(DatagramProtocol):
                 self.datagramReceived(datagram, addr)
             return
         self.counters[Share.QUIC.value] += len(datagrams)
-        try:
-            together(datagrams, addr)
-        except Exception:
-            self._failed(quic, len(datagrams[0]))
+        self._call(quic, together, datagrams, addr)
 
-    def _failed(self, receiver: _Attachment, length: int) -> None:
+    def _call(
+        self, receiver: _Attachment, take: Callable[[Any, Any], None], what: object, addr: object
+    ) -> None:
         """
-        Log a failure, the more rarely the more there were.
+        Have a receiver take something; log if it fails, the more rarely the
+        more often it did.
         """
-        receiver.errors += 1
-        if receiver.errors & (receiver.errors - 1) == 0:  # 1, 2, 4, 8 … fill no disk
-            self._log.failure(
-                "{share} failed on a datagram of {length} bytes, for the {errors}. time",
-                share=receiver.share.value,
-                length=length,
-                errors=receiver.errors,
-            )
+        try:
+            take(what, addr)
+        except Exception:
+            receiver.errors += 1
+            if receiver.errors & (receiver.errors - 1) == 0:  # 1, 2, 4, 8 … fill no disk
+                self._log.failure(
+                    "{share} failed on a datagram, for the {errors}. time",
+                    share=receiver.share.value,
+                    errors=receiver.errors,
+                )
 
     def _stun_receiver(self, datagram: bytes) -> _Attachment | None:
         """
