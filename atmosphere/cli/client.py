@@ -18,8 +18,8 @@ from typing import Any
 from typing_extensions import override
 
 from atmosphere.errors import AtmosphereError, DecodeError, NotRunningError, StateError
-from atmosphere.node.local_socket import SOCKET_NAME, SocketAddress
 from atmosphere.node.strict_json import decode_json
+from atmosphere.services.local_socket import SOCKET_NAME, SocketAddress
 
 __all__ = ["LocalClient", "NodeError", "program_for"]
 

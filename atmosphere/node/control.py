@@ -37,11 +37,11 @@ from atmosphere.errors import (
     ListenError,
     StateError,
 )
+from atmosphere.services.local_socket import SocketAddress
 
 from .api import JSON, NodeAPI
 from .control_arguments import Arguments
 from .control_routes import ROUTES, Route
-from .local_socket import SocketAddress
 from .strict_json import decode_json, encode_json
 
 __all__ = ["ControlFactory", "ControlService", "peer_user"]

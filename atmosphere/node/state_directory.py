@@ -9,25 +9,16 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 
 from atmosphere.errors import StateError
+from atmosphere.services.local_socket import default_state_directory
 
 from .state_file import check_private
 
 __all__ = ["StateDirectory", "default_state_directory"]
 
 _LOCK = "lock"
-
-
-def default_state_directory(environ: Mapping[str, str]) -> Path:
-    """
-    Say where the state is kept: C{ATMOSPHERE_HOME}, else
-    C{ATMOSPHERE_DATA_DIR}, else C{~/.atmosphere}.
-    """
-    given = environ.get("ATMOSPHERE_HOME") or environ.get("ATMOSPHERE_DATA_DIR")
-    return Path(given or "~/.atmosphere").expanduser()
 
 
 class StateDirectory:

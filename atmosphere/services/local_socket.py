@@ -1,6 +1,6 @@
-# -*- test-case-name: tests.node.test_local_socket -*-
+# -*- test-case-name: tests.services.test_local_socket -*-
 """
-The name of the control socket, made to fit.
+Where a node's sockets are, and names for them that fit.
 
 The kernel takes 107 bytes for the name of a UNIX socket (104 on some
 systems), a state directory may be deeper. On Linux the socket can then be
@@ -10,14 +10,25 @@ named through an open descriptor of its directory.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from atmosphere.errors import StateError
 
-__all__ = ["SOCKET_NAME", "SocketAddress"]
+__all__ = ["SOCKET_NAME", "STREAMS_SOCKET_NAME", "SocketAddress", "default_state_directory"]
 
 SOCKET_NAME = "control.sock"
+STREAMS_SOCKET_NAME = "streams.sock"
 MAXIMUM_LENGTH = 103
+
+
+def default_state_directory(environ: Mapping[str, str]) -> Path:
+    """
+    Say where the state is kept: C{ATMOSPHERE_HOME}, else
+    C{ATMOSPHERE_DATA_DIR}, else C{~/.atmosphere}.
+    """
+    given = environ.get("ATMOSPHERE_HOME") or environ.get("ATMOSPHERE_DATA_DIR")
+    return Path(given or "~/.atmosphere").expanduser()
 
 
 class SocketAddress:

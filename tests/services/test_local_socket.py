@@ -1,5 +1,5 @@
 """
-Tests for L{atmosphere.node.local_socket}.
+Tests for L{atmosphere.services.local_socket}.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.errors import StateError
-from atmosphere.node.local_socket import MAXIMUM_LENGTH, SocketAddress
+from atmosphere.services.local_socket import MAXIMUM_LENGTH, SocketAddress
 
 
 class SocketAddressTests(SynchronousTestCase):
