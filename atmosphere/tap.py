@@ -26,6 +26,7 @@ from typing_extensions import override
 from atmosphere import __version__
 from atmosphere.errors import AtmosphereError, ConfigurationError
 from atmosphere.node.config import NodeConfig, with_options
+from atmosphere.node.program import program_for
 from atmosphere.node.relay_options import relay_config
 from atmosphere.node.store import NodeStore, default_state_directory
 
@@ -205,7 +206,8 @@ class Options(usage.Options):
         except ConfigurationError as error:
             raise usage.UsageError(str(error)) from None
         if self["node"] and not NodeStore.exists(Path(self["state"])):
-            _end(f"there is no node in {self['state']}: make one with `atmosphere init`", 2)
+            program = program_for(Path(self["state"]), self.environ)
+            _end(f"there is no node in {self['state']}: make one with `{program} init`", 2)
 
     def _read_environment(self) -> None:
         """

@@ -149,7 +149,7 @@ class OptionsTests(SynchronousTestCase):
         with contextlib.redirect_stderr(err), self.assertRaises(SystemExit) as caught:
             self.parse("--node", "--state", "/nonexistent")
         self.assertEqual(caught.exception.code, 2)
-        self.assertIn("`atmosphere init`", err.getvalue())
+        self.assertIn("`atmosphere --state /nonexistent init`", err.getvalue())
 
     def test_help(self) -> None:
         """

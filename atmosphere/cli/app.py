@@ -6,6 +6,7 @@ The program itself: its commands, how it ends, and what it says when it fails.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -128,7 +129,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 2
     except click.UsageError as error:
         path = "atmosphere" if error.ctx is None else error.ctx.command_path
-        return _fail(f"{error.format_message()} See: {path} --help", 2)
+        return _fail(f"{error.format_message().rstrip('.')}. See: {path} --help", 2)
     except click.ClickException as error:
         return _fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):
@@ -147,4 +148,7 @@ def main() -> None:
     """
     Run the command that the process was started with, and end the process.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what its encoding lacks is escaped
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run())

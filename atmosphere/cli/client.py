@@ -18,10 +18,11 @@ from typing import Any
 from typing_extensions import override
 
 from atmosphere.errors import AtmosphereError, DecodeError, NotRunningError, StateError
+from atmosphere.node.program import program_for
 from atmosphere.node.strict_json import decode_json
 from atmosphere.services.local_socket import SOCKET_NAME, SocketAddress
 
-__all__ = ["LocalClient", "NodeError", "program_for"]
+__all__ = ["LocalClient", "NodeError"]
 
 MAXIMUM_ANSWER = 64 * 1024 * 1024
 MAXIMUM_LINE = 16 * 1024 * 1024
@@ -60,14 +61,6 @@ class _Connection(http.client.HTTPConnection):
             self.sock.connect(address.text)
         finally:
             address.close()
-
-
-def program_for(state: Path) -> str:
-    """
-    Say how the program is called for a state directory.
-    """
-    is_default = state == Path("~/.atmosphere").expanduser()
-    return "atmosphere" if is_default else f"atmosphere --state {state}"
 
 
 class LocalClient:

@@ -26,10 +26,13 @@ atmosphere demo --json
 class _Story:
     """
     Tells what happens, a line at a time, and keeps the facts for C{--json}.
+
+    @ivar is_told: whether all of it has happened.
     """
 
     def __init__(self, settings: Settings, elapsed: Any) -> None:
         self.facts: dict[str, Any] = {}
+        self.is_told = False
         self._is_json = settings.is_json
         self._elapsed = elapsed
         self._begun = elapsed()
@@ -65,11 +68,12 @@ def demo(settings: Settings, /) -> int:
             return await _play(reactor, Path(folder), story)
 
         status = run(work, settings, quieter=1)
-    if status == 0:
+    if story.is_told:
         story.tell("done", "everything is stopped, nothing is left behind")
         if settings.is_json:
             print_json(story.facts)
-    return status
+        return status
+    return status or 1  # it was ended before its end
 
 
 async def _play(reactor: Any, folder: Any, story: _Story) -> int | None:
@@ -186,4 +190,5 @@ async def _tell(
             f" by {facts['path']['remote']}, {facts['path']['rtt_ms']} ms,"
             " SHA-256 good on both sides",
         )
+    story.is_told = True
     return 0

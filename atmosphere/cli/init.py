@@ -99,6 +99,7 @@ def init(
     """
     from atmosphere.errors import ConfigurationError
     from atmosphere.node.config import DEFAULT_UDP_PORT, NodeConfig, check_name, with_options
+    from atmosphere.node.program import program_for
 
     from .output import print_json
 
@@ -108,7 +109,7 @@ def init(
     config = with_options(
         NodeConfig(check_name(named or name or host_name())),
         relays=relays,
-        relay_ca=relay_ca,
+        relay_ca=None if relay_ca is None else _absolute(relay_ca),
         stun=stun,
         udp_port=udp_port,
         advertise=[_with_port(address, port) for address in advertise],
@@ -121,7 +122,27 @@ def init(
         print_json({"node_id": node_id, "name": config.name, "state": str(settings.state)})
         return
     print(f"made the node {config.name} ({node_id}) in {settings.state}")
-    print("start it with: atmosphere serve")
+    print(f"start it with: {program_for(settings.state)} serve")
+
+
+def _absolute(file: str) -> str:
+    """
+    Name a file so that it is found whatever directory the node starts in.
+
+    @raise ConfigurationError: it cannot be read.
+    """
+    from pathlib import Path
+
+    from atmosphere.errors import ConfigurationError
+
+    path = Path(file).expanduser().absolute()
+    try:
+        with path.open("rb"):
+            return str(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the certificates in {path} cannot be read: {error.strerror}"
+        ) from None
 
 
 def _with_port(address: str, port: int) -> str:

@@ -10,7 +10,16 @@ from typing import Any
 
 import click
 
-from .options import CommandGroup, Settings, command, common_options, option, pass_settings
+from .options import (
+    CommandGroup,
+    Count,
+    Number,
+    Settings,
+    command,
+    common_options,
+    option,
+    pass_settings,
+)
 from .sources import wall
 
 __all__ = ["describe", "invite", "make_invitation"]
@@ -82,15 +91,15 @@ def describe(answer: dict[str, Any]) -> list[str]:
 )
 @option(
     "--hours",
-    type=click.FloatRange(0, 168, min_open=True),
-    default=24.0,
-    show_default="24",
+    type=Number(0, 168, min_open=True),
+    default=24,
+    show_default=True,
     metavar="HOURS",
-    help="How long the code is good; at most 168.",
+    help="How long the code is good.",
 )
 @option(
     "--uses",
-    type=click.IntRange(1, 10_000),
+    type=Count(1, 10_000),
     default=1,
     show_default=True,
     metavar="N",

@@ -41,9 +41,10 @@ def read_code(given: str) -> str:
     Find the join code that was meant: C{-} is standard input, the name of a
     file is its content, all else is the code itself.
 
-    @raise ConfigurationError: there is none.
+    @raise ConfigurationError: there is no such file.
+    @raise JoinError: there is no code.
     """
-    from atmosphere.errors import ConfigurationError
+    from atmosphere.errors import ConfigurationError, JoinError
 
     if given == "-":
         if sys.stdin.isatty():
@@ -54,13 +55,15 @@ def read_code(given: str) -> str:
     elif len(given) < 256 and os.path.isfile(given):
         with Path(given).open(encoding="utf-8", errors="replace") as file:
             text = file.read(MAXIMUM_CODE + 1)
+    elif len(given) < 256 and set(given) & {os.sep, "."}:  # which no code has
+        raise ConfigurationError(
+            f"there is no file {given}: name one that holds a join code, or use `-` and paste it"
+        )
     else:
         text = given
     code = "".join(text.split())
     if not code or len(code) > MAXIMUM_CODE:
-        raise ConfigurationError(
-            "that is no join code: paste the one that `atmosphere invite` printed"
-        )
+        raise JoinError("that is no join code: paste the one that `atmosphere invite` printed")
     return code
 
 
@@ -124,6 +127,7 @@ def join(settings: Settings, code: str | None, name: str | None) -> int:
         make_invitation(settings, 24.0, 1, None)
         return 0
     from atmosphere.errors import NotRunningError
+    from atmosphere.node.program import program_for
 
     from .client import LocalClient
     from .output import note, print_json, shown
@@ -145,7 +149,7 @@ def join(settings: Settings, code: str | None, name: str | None) -> int:
         mesh, node = shown(answer.get("mesh_name")), shown(answer.get("name"))
         print(f"joined the mesh {mesh} ({shown(answer.get('mesh_id'))}) as {node}")
     if not was_running:
-        note("now start the node with: atmosphere serve")
+        note(f"now start the node with: {program_for(settings.state)} serve")
     return 0
 
 

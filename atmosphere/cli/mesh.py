@@ -52,8 +52,11 @@ def _passphrase(file: str | None, *, is_new: bool) -> Secret | None:
         try:
             text = Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"the passphrase in {file} cannot be read: {error}") from None
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ConfigurationError(f"the passphrase in {file} cannot be read: {reason}") from None
         text = text.splitlines()[0] if text else ""
+        if not text:
+            raise ConfigurationError(f"the first line of {file} is empty: it is the passphrase")
     elif sys.stdin.isatty():
         question = "passphrase (empty for none)" if is_new else "passphrase"
         text = click.prompt(
@@ -158,8 +161,9 @@ def restore(settings: Settings, file: Path, passphrase_file: str | None) -> None
 
     The node must not run meanwhile. On a machine without a node one is made.
     """
-    from atmosphere.errors import DecodeError, StateError
+    from atmosphere.errors import ConfigurationError, DecodeError, StateError
     from atmosphere.mesh.backup import decode_backup, is_sealed
+    from atmosphere.node.program import program_for
 
     from .output import note, print_json
 
@@ -170,6 +174,10 @@ def restore(settings: Settings, file: Path, passphrase_file: str | None) -> None
         raise StateError(f"{file} cannot be read: {error.strerror}") from None
     try:
         passphrase = _passphrase(passphrase_file, is_new=False) if is_sealed(data) else None
+        if passphrase is None and is_sealed(data):
+            raise ConfigurationError(
+                f"{file} is sealed: give its passphrase, with --passphrase-file or on a terminal"
+            )
         found = decode_backup(data, passphrase)
     except DecodeError as error:
         raise StateError(f"{file}: {error}") from None
@@ -180,7 +188,7 @@ def restore(settings: Settings, file: Path, passphrase_file: str | None) -> None
         print_json({"mesh_id": found.mesh_id, "mesh_name": found.mesh_name, "name": name})
         return
     print(f"{name} can now admit others to {found.mesh_name} ({found.mesh_id})")
-    note("start the node with: atmosphere serve")
+    note(f"start the node with: {program_for(settings.state)} serve")
 
 
 def _open_or_make(settings: Settings) -> NodeStore:

@@ -8,6 +8,8 @@ Every option also has a variable: C{ATMOSPHERE_} and its name.
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,8 @@ from typing_extensions import override
 __all__ = [
     "Command",
     "CommandGroup",
+    "Count",
+    "Number",
     "Settings",
     "command",
     "common_options",
@@ -48,6 +52,58 @@ class Settings:
 
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
+
+
+class Number(click.FloatRange):
+    """
+    A number within a range, which C{nan} never is.
+    """
+
+    name = "number"
+
+    @override
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """
+        Read the number.
+        """
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
+class Count(click.IntRange):
+    """
+    A whole number within a range.
+    """
+
+    name = "whole number"
+
+
+class Directory(click.Path):
+    """
+    A directory that need not be there, and about which we can say more than
+    click when it is another user's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(readable=False, path_type=Path)
+
+    @override
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """
+        Refuse the empty name, which would mean the current directory.
+        """
+        if not os.fspath(value):
+            self.fail("name a directory.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def option(*declarations: str, **settings: Any) -> Callable[[FunctionT], FunctionT]:
@@ -96,7 +152,7 @@ def common_options(
                 "--state",
                 "--data-dir",
                 metavar="DIR",
-                type=click.Path(path_type=Path),
+                type=Directory(),
                 callback=_set("state", lambda path: path.expanduser()),
                 help="The state directory.  [default: ~/.atmosphere]",
                 **variable("HOME", "DATA_DIR"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .options import Settings, command, option, pass_settings
+from .options import Count, Number, Settings, command, option, pass_settings
 
 __all__ = ["ping"]
 
@@ -25,14 +25,14 @@ atmosphere ping -c 3 -i 0.2 --json portland
 @option(
     "--count",
     "-c",
-    type=click.IntRange(0, 1_000_000),
+    type=Count(0, 1_000_000),
     metavar="N",
     help="Pings to send; 0 is until Ctrl-C.  [default: 5; with --until-direct no limit]",
 )
 @option(
     "--interval",
     "-i",
-    type=click.FloatRange(0.01, 3600),
+    type=Number(0.01, 3600),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
@@ -40,7 +40,7 @@ atmosphere ping -c 3 -i 0.2 --json portland
 )
 @option(
     "--timeout",
-    type=click.FloatRange(0.01, 3600),
+    type=Number(0.01, 3600),
     default=10.0,
     show_default=True,
     metavar="SECONDS",
@@ -75,10 +75,18 @@ def ping(
     summary: dict[str, Any] = {}
     silence = timeout * 2 + interval + 30
     client = LocalClient(settings.state)
-    for line in client.stream("POST", "/v1/ping", arguments, timeout=silence):
-        summary = line
-        if "seq" in line and not settings.is_json:
-            print(describe_reply(peer, line), flush=True)
+    replies: list[dict[str, Any]] = []
+    try:
+        for line in client.stream("POST", "/v1/ping", arguments, timeout=silence):
+            summary = line
+            if "seq" in line:
+                replies.append(line)
+                if not settings.is_json:
+                    print(describe_reply(peer, line), flush=True)
+    except KeyboardInterrupt:
+        if replies and not settings.is_json:
+            print(describe_summary(summary_until_now(replies)))
+        raise
     if settings.is_json:
         summary.pop("version", None)
         print_json(summary)
@@ -97,6 +105,21 @@ def describe_reply(peer: str, reply: dict[str, Any]) -> str:
     return f"pong from {shown(peer)} {way} in {time}"
 
 
+def summary_until_now(replies: list[dict[str, Any]]) -> dict[str, Any]:
+    """
+    Sum up a run that was interrupted, as far as its replies tell; a ping that
+    was sent after the last of them is not counted.
+    """
+    from statistics import median
+
+    times = [reply["rtt_ms"] for reply in replies]
+    return {
+        "sent": replies[-1]["seq"] + 1,
+        "received": len(replies),
+        "rtt_ms": {"min": min(times), "median": median(times), "max": max(times)},
+    }
+
+
 def describe_summary(summary: dict[str, Any]) -> str:
     """
     Tell the summary to people, in one line.
@@ -108,8 +131,8 @@ def describe_summary(summary: dict[str, Any]) -> str:
     if isinstance(times, dict) and times.get("median") is not None:
         low, middle, high = (milliseconds(times.get(name)) for name in ("min", "median", "max"))
         text += f", min {low}, median {middle}, max {high}"
-    if summary.get("received"):
-        direct = summary.get("direct_ms")
+    if summary.get("received") and "direct_ms" in summary:
+        direct = summary["direct_ms"]
         text += "; relayed" if direct is None else f"; direct after {milliseconds(direct)}"
     return text
 

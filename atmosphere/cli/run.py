@@ -34,7 +34,7 @@ from atmosphere.errors import AtmosphereError
 
 from .options import Settings
 
-__all__ = ["begin_logging", "run", "run_service"]
+__all__ = ["begin_logging", "run", "run_service", "text_observer"]
 
 Work = Callable[[Any], Coroutine[Deferred[Any], Any, "int | None"]]
 
@@ -49,19 +49,28 @@ _LEVELS = {
 }
 
 
-def _text_observer(stream: IO[str]) -> ILogObserver:
+def _one_line(text: str) -> str:
+    """
+    Keep what strangers chose from breaking a line of the log, or from
+    steering the terminal that shows it.
+    """
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text.rstrip())
+
+
+def text_observer(stream: IO[str]) -> ILogObserver:
     """
     Make an observer that writes one line for each event, and the traceback of
     a failure below it.
     """
 
     def observe(event: LogEvent) -> None:
-        text = eventAsText(event, includeSystem=False)
+        text = eventAsText(event, includeTraceback=False, includeSystem=False)
         level = event.get("log_level")
         name = "-" if level is None else level.name
         stamp, _, rest = text.partition(" ")
-        if rest.strip(" -"):
-            stream.write(f"{stamp} {name:<5} {rest}\n")
+        trace = event["log_failure"].getTraceback() if "log_failure" in event else ""
+        if rest.strip(" -") or trace:
+            stream.write(f"{stamp} {name:<5} {_one_line(rest)}\n{trace}")
             stream.flush()
 
     return cast(ILogObserver, observe)
@@ -85,7 +94,7 @@ def begin_logging(settings: Settings, stream: IO[str], *, quieter: int = 0) -> N
     if settings.log_format == "json":
         observer = jsonFileLogObserver(stream, recordSeparator="")
     else:
-        observer = _text_observer(stream)
+        observer = text_observer(stream)
     filtered = FilteringLogObserver(observer, [is_wanted])  # type: ignore[list-item]
     globalLogBeginner.beginLoggingTo([filtered], redirectStandardIO=False, discardBuffer=True)
 
@@ -131,9 +140,9 @@ class _Ending:
 
     def _done(self, status: int | None) -> None:
         """
-        Keep the status of work that has ended by itself.
+        Keep the status of work that has ended by itself, or in spite of a signal.
         """
-        self.status = status or 0
+        self.status = 130 if self._signal == signal.SIGINT else status or 0
 
     def _failed(self, failure: Failure) -> None:
         """

@@ -91,9 +91,9 @@ def open_store(settings: Settings) -> NodeStore:
     @raise ConfigurationError: no node was made there.
     """
     from atmosphere.errors import ConfigurationError
+    from atmosphere.node.program import program_for
     from atmosphere.node.store import NodeStore
 
-    from .client import program_for
     from .output import note
     from .sources import wall
 

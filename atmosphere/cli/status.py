@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .options import Settings, command, option, pass_settings
+from .options import Number, Settings, command, option, pass_settings
 from .sources import elapsed, pause
 
 __all__ = ["status"]
@@ -65,7 +65,7 @@ def _wait(settings: Settings, seconds: float) -> dict[str, Any]:
 @command("status", examples=EXAMPLES, short_help="Say who this node is and how it fares.")
 @option(
     "--wait",
-    type=float,
+    type=Number(0, 86_400),
     metavar="SECONDS",
     help="Return when the node answers and its relay has welcomed it; exit 3 after SECONDS.",
 )

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
-from atmosphere.addresses import TransportAddress
+from atmosphere.addresses import AddressKind, TransportAddress, address_kind
 from atmosphere.errors import ConfigurationError, DecodeError
 from atmosphere.text import is_valid_name
 
@@ -46,7 +46,7 @@ DEFAULT_STUN_PORT = 3478
 #: C{auto} takes the best path, C{relayed} and C{direct} only that kind.
 PATH_POLICIES = ("auto", "relayed", "direct")
 
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,18 @@ def check_port(port: int, *, may_be_zero: bool = False) -> int:
     return port
 
 
+def _is_host(text: str) -> bool:
+    """
+    Say whether a text is the name of a host or an IP address.
+    """
+    if ":" not in text:
+        return _HOST.fullmatch(text) is not None
+    try:
+        return TransportAddress(text, 0).host != ""
+    except DecodeError:
+        return False
+
+
 def parse_host_port(text: str, default_port: int = DEFAULT_STUN_PORT) -> HostPort:
     """
     Read C{HOST}, C{HOST:PORT} or C{[2001:db8::1]:PORT}.
@@ -141,7 +153,8 @@ def parse_host_port(text: str, default_port: int = DEFAULT_STUN_PORT) -> HostPor
     else:
         is_wrong = False
     is_number = port_text.isascii() and port_text.isdigit() and len(port_text) <= 5
-    if is_wrong or (colon and not is_number) or len(host) > 253 or not _HOST.fullmatch(host):
+    is_wrong = is_wrong or len(host) > 253 or not _is_host(host)
+    if is_wrong or (colon and not is_number):
         raise ConfigurationError(f"{text[:80]!a} is not HOST:PORT, such as stun.example.org:3478")
     return HostPort(host, check_port(int(port_text)) if colon else default_port)
 
@@ -166,9 +179,14 @@ def parse_address(text: str) -> TransportAddress:
     @raise ConfigurationError: anything else.
     """
     try:
-        return TransportAddress.from_text(text)
+        address = TransportAddress.from_text(text)
     except DecodeError as error:
         raise ConfigurationError(f"an address to advertise: {error}") from None
+    if address.port == 0 or address_kind(address.packed) is AddressKind.NEVER:
+        raise ConfigurationError(
+            f"an address to advertise: nobody can reach {address}; write what others see"
+        )
+    return address
 
 
 def parse_relay_url(text: str) -> str:
@@ -179,25 +197,21 @@ def parse_relay_url(text: str) -> str:
     @raise ConfigurationError: not C{ws://HOST[:PORT]} or C{wss://HOST[:PORT]}.
     """
     shown = f"{text[:80]!a}"
+    remedy = "write ws://HOST:PORT or wss://HOST"
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise ConfigurationError(f"{shown} is not a relay's URL") from None
+        raise ConfigurationError(f"{shown} is not a relay's URL: {remedy}") from None
     if parts.scheme not in ("ws", "wss"):
-        hint = {"http": "ws", "https": "wss"}.get(parts.scheme)
-        remedy = f"write {hint}://…" if hint else "write ws://HOST:PORT or wss://HOST"
+        remedy = {"http": "write ws://HOST:PORT", "https": "write wss://HOST"}.get(
+            parts.scheme, remedy
+        )
         raise ConfigurationError(f"{shown} is not a relay's URL: {remedy}")
     host = parts.hostname or ""
     is_plain = parts.username is None and not parts.query and not parts.fragment
-    if (
-        _HOST.fullmatch(host) is None
-        or not is_plain
-        or parts.path.rstrip("/") not in ("", "/relay")
-    ):
-        raise ConfigurationError(
-            f"{shown} is not a relay's URL: write ws://HOST:PORT or wss://HOST"
-        )
+    if not _is_host(host) or not is_plain or parts.path.rstrip("/") not in ("", "/relay"):
+        raise ConfigurationError(f"{shown} is not a relay's URL: {remedy}")
     if port is not None:
         check_port(port)
     default = 80 if parts.scheme == "ws" else 443

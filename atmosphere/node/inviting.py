@@ -64,7 +64,10 @@ def make_invitation(
     """
     stored = mesh.stored
     if stored is None or not mesh.is_admin:
-        raise JoinError("this node cannot admit others: run `atmosphere invite` on an admin's")
+        raise JoinError(
+            "this node cannot admit others: run `atmosphere invite` where the mesh was founded,"
+            " or `atmosphere mesh restore FILE` here with a backup from there"
+        )
     hosts = [
         each.address
         for each in surroundings.candidates()
@@ -231,7 +234,7 @@ class Redemption:
             self._last_error = "the issuer does not answer"
             return None
         finally:
-            link.close("joined, or not")
+            link.close("the joining is over")
             link.pump()
 
     def _ask(self, link: Link) -> Deferred[Admitted]:

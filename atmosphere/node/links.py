@@ -261,7 +261,10 @@ class NodeLinks:
         """
         Note a link.
         """
-        kind = "linked with" if link.membership is not None else "a guest:"
+        if link.membership is not None:
+            kind = "linked with"
+        else:
+            kind = "asking to be let in by" if link.is_dialler else "a guest:"
         self._log.info("{kind} {peer}", kind=kind, peer=link.peer.short)
         for listener in list(self.on_connected):
             listener(link)

@@ -6,13 +6,15 @@ From a relay's options, of the command line or of C{twistd}, to its configuratio
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
+import math
 import re
 from collections.abc import Sequence
 
 from atmosphere.errors import ConfigurationError
 from atmosphere.network.relay.limits import RelayConfig, RelayLimits
 
-from .config import check_port
+from .config import check_port, parse_host_port
 
 __all__ = ["DEFAULT_HOST", "DEFAULT_PORT", "relay_config"]
 
@@ -78,8 +80,18 @@ def relay_config(
         raise ConfigurationError(
             "--cert and --key go together: the relay's certificate and its key"
         )
-    if rate is not None and rate < 0:
+    if rate is not None and not 0 <= rate < math.inf:
         raise ConfigurationError("--rate is a number of bytes a second, 0 for the default")
+    for name in names:
+        parse_host_port(name, DEFAULT_PORT)
+    for proxy in trusted_proxies:
+        try:
+            ipaddress.ip_network(proxy, strict=False)
+        except ValueError:
+            raise ConfigurationError(
+                f"--trusted-proxy {proxy[:80]!a} is neither an IP address nor a network"
+                " such as 10.0.0.0/8"
+            ) from None
     config = RelayConfig(
         host=DEFAULT_HOST if host is None else host,
         port=DEFAULT_PORT if port is None else check_port(port, may_be_zero=True),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
 
 from atmosphere.addresses import AddressKind, TransportAddress, address_kind
@@ -273,8 +273,8 @@ async def gather_alone(
         ports = [each for each in (listening, _listen(reactor, port, ipv6, "::")) if each]
         finder = PublicAddressFinder(reactor, resolver(reactor), ipv4=ipv4, ipv6=ipv6)
         waiting = [each.when_welcomed().addTimeout(RELAY_PATIENCE, reactor) for each in clients]
-        await DeferredList(waiting, consumeErrors=True)
-        await DeferredList([_measured(reactor, each) for each in clients], consumeErrors=True)
+        await _all_settled(waiting)
+        await _all_settled([_measured(reactor, each) for each in clients])
         relays = [relay_facts(each) for each in clients]
         bound = listening.getHost().port if listening is not None else None
         return await gather(config, finder=finder, port=bound, relays=relays)
@@ -283,6 +283,17 @@ async def gather_alone(
             await maybeDeferred(each.stopListening)
         for client in clients:
             await maybeDeferred(client.stopService)
+
+
+async def _all_settled(waiting: Sequence[Deferred[Any]]) -> None:
+    """
+    Wait until each has succeeded or failed.
+
+    @raise CancelledError: we were cancelled, which a C{DeferredList} keeps to itself.
+    """
+    for is_good, result in await DeferredList(waiting, consumeErrors=True):
+        if not is_good and result.check(CancelledError):
+            raise CancelledError()
 
 
 def _measured(reactor: Any, client: RelayClient) -> Deferred[None]:

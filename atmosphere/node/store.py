@@ -33,6 +33,7 @@ from atmosphere.identity import NodeID, NodeKey, Secret
 from .config import NodeConfig, check_name, decode_config, encode_config
 from .database import MeshDatabase, StoredMember
 from .invitations import Invitations
+from .program import program_for
 from .state_directory import StateDirectory, default_state_directory
 from .state_file import StateFile, replace_file, set_aside
 
@@ -223,7 +224,8 @@ class NodeStore:
         Open the files; lock the directory first if we may write.
         """
         if not self.exists(self.path):
-            raise StateError(f"there is no node in {self.path}: make one with `atmosphere init`")
+            program = program_for(self.path)
+            raise StateError(f"there is no node in {self.path}: make one with `{program} init`")
         try:
             if self._may_write:
                 self._directory.lock()

@@ -152,7 +152,7 @@ class InitTests(SynchronousTestCase):
             *("--public-ip", "192.0.2.1", "--advertise", "[2001:db8::1]:5", "--no-public-stun"),
         )
         self.assertEqual((ended.status, ended.err), (0, ""))
-        self.assertIn("atmosphere serve", ended.out)
+        self.assertIn(f"atmosphere --state {self.state} serve", ended.out)
         with NodeStore.peek(self.state, wall=clock) as store:
             settings = store.settings
         self.assertEqual((settings.name, settings.udp_port), ("portland", 7000))
@@ -180,6 +180,45 @@ class InitTests(SynchronousTestCase):
         self.assertIn("salem", self.init(env=env).out)
         with NodeStore.peek(self.state, wall=clock) as store:
             self.assertEqual(store.settings.relays, ("ws://a", "ws://b"))
+
+    def test_certificates(self) -> None:
+        """
+        A file of certificates is kept by its whole name, since the node may start
+        elsewhere; one that is not there is refused.
+        """
+        file = Path(self.mktemp())
+        file.write_text("certificates")
+        self.assertEqual(self.init("--relay-ca", str(file)).status, 0)
+        with NodeStore.peek(self.state, wall=clock) as store:
+            self.assertEqual(store.settings.relay_ca, str(file.absolute()))
+        self.state = Path(self.mktemp()).absolute()
+        ended = self.init("--relay-ca", f"{file}.no")
+        self.assertEqual((ended.status, ended.err.count("\n")), (2, 1))
+        self.assertIn("No such file", ended.err)
+
+    def test_refused(self) -> None:
+        """
+        What could never work is refused before a node is made.
+        """
+        for arguments, words in {
+            ("--advertise", "0.0.0.0:1"): "nobody can reach",
+            ("--advertise", "192.0.2.1:0"): "nobody can reach",
+            ("--stun", "::::"): "is not HOST:PORT",
+            ("--relay", "ws://[:::]"): "write ws://HOST:PORT",
+            ("--relay", "ws://relay:99999"): "write ws://HOST:PORT",
+        }.items():
+            ended = self.init(*arguments)
+            self.assertEqual((ended.status, ended.err.count("\n")), (2, 1), arguments)
+            self.assertIn(words, ended.err)
+            self.assertFalse(self.state.exists())
+
+    def test_no_directory(self) -> None:
+        """
+        An empty name is not taken for the current directory.
+        """
+        ended = atmosphere("--state", "", "init")
+        self.assertEqual((ended.status, ended.err.count("\n")), (2, 1))
+        self.assertIn("name a directory", ended.err)
 
     def test_twice(self) -> None:
         """

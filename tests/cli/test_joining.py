@@ -116,11 +116,21 @@ class JoinTests(CommandTestCase):
 
     async def test_no_code(self) -> None:
         """
-        Nothing on standard input, or far too much, is wrong usage.
+        Nothing on standard input, or far too much, is a bad code.
         """
         for stdin in ("", " \n", "x" * 9000):
             ended = await self.command("join", "-", stdin=stdin)
+            self.assertEqual((ended.status, ended.err.count("\n")), (4, 1))
+        self.assertEqual(self.node.calls, [])
+
+    async def test_no_file(self) -> None:
+        """
+        The name of a file that is not there is not taken for a code.
+        """
+        for name in ("code.txt", "/nonexistent/code"):
+            ended = await self.command("join", name)
             self.assertEqual((ended.status, ended.err.count("\n")), (2, 1))
+            self.assertIn(f"there is no file {name}", ended.err)
         self.assertEqual(self.node.calls, [])
 
     async def test_json(self) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 
+from atmosphere.cli.ping import describe_summary, summary_until_now
 from tests.cli.running import CommandTestCase
 
 RELAYED = {"kind": "relayed", "remote": "ws://relay:8080", "rtt_ms": 23.4}
@@ -62,6 +63,15 @@ class StatusTests(CommandTestCase):
         ended = await self.command("status", "--wait", "0.3", is_running=False)
         self.assertEqual(ended.status, 3)
         self.assertIn("no running node", ended.err)
+
+    async def test_numbers(self) -> None:
+        """
+        A time that is no number, or no time, is refused.
+        """
+        for text in ("nan", "inf", "-1", "soon"):
+            ended = await self.command("status", "--wait", text)
+            self.assertEqual((ended.status, ended.err.count("\n")), (2, 1), text)
+            self.assertIn("--wait", ended.err)
 
     async def test_not_running(self) -> None:
         """
@@ -183,6 +193,16 @@ class PingTests(CommandTestCase):
         self.node.replies = []
         ended = await self.command("ping", "portland")
         self.assertEqual((ended.status, ended.out), (3, "2 sent, 0 received\n"))
+
+    def test_until_now(self) -> None:
+        """
+        A run that was interrupted is summed up by what came until then.
+        """
+        replies = [{"seq": seq, "rtt_ms": time, "path": DIRECT} for seq, time in ((0, 3.0), (2, 1))]
+        self.assertEqual(
+            describe_summary(summary_until_now(replies)),
+            "3 sent, 2 received, min 1.0 ms, median 2.0 ms, max 3.0 ms",
+        )
 
     async def test_unknown_peer(self) -> None:
         """

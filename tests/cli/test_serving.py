@@ -4,6 +4,7 @@ Tests for the commands that stay: C{serve} and C{relay}, as processes of their o
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -15,8 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from twisted.logger import LogLevel
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from typing_extensions import override
+
+from atmosphere.cli.run import text_observer
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,6 +142,66 @@ class RelayTests(SynchronousTestCase):
         self.assertEqual((status, err.count("\n")), (2, 1))
 
 
+class InterruptedTests(SynchronousTestCase):
+    """
+    Commands that are ended before their work is done.
+    """
+
+    def test_network(self) -> None:
+        """
+        Ctrl-C ends a report that waits for a relay, with 130 and without the report.
+        """
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))
+            silent.listen()
+            url = f"ws://127.0.0.1:{silent.getsockname()[1]}"
+            state = str(Path(self.mktemp()).absolute())
+            process = start("--state", state, "network", "--no-public-stun", "--relay", url)
+            silent.settimeout(20)
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                self.assertEqual(finish(process), (130, "", ""))
+
+    def test_demo(self) -> None:
+        """
+        A demo that was ended does not say that all was shown.
+        """
+        process = start("demo")
+        assert process.stdout is not None
+        self.assertIn("relay", process.stdout.readline())
+        process.send_signal(signal.SIGTERM)
+        status, out, _ = finish(process)
+        self.assertEqual(status, 1)
+        self.assertNotIn("done", out)
+
+
+class LogTests(SynchronousTestCase):
+    """
+    How a log looks.
+    """
+
+    def test_one_line(self) -> None:
+        """
+        What a stranger chose neither breaks a line nor steers the terminal.
+        """
+        stream = io.StringIO()
+        event = {"log_format": "it said {text}", "text": "a\nb\x1b[31m", "log_time": 0.0}
+        text_observer(stream)({**event, "log_level": LogLevel.warn})
+        self.assertEqual(stream.getvalue().count("\n"), 1)
+        self.assertIn(r"warn  it said a\nb\x1b[31m", stream.getvalue())
+
+    def test_failure(self) -> None:
+        """
+        The traceback of a failure stands below its line.
+        """
+        stream = io.StringIO()
+        event = {"log_format": "it failed", "log_failure": Failure(ValueError("x"))}
+        text_observer(stream)({**event, "log_time": 0.0, "log_level": LogLevel.critical})
+        self.assertIn("it failed\n", stream.getvalue())
+        self.assertIn("ValueError", stream.getvalue())
+
+
 class ServeTests(SynchronousTestCase):
     """
     C{atmosphere serve}, and C{join} without a running node.
@@ -220,7 +285,7 @@ class ServeTests(SynchronousTestCase):
                 joined = self.ask(*self.state("b"), "join", "-", "--name", "salem", stdin=code)
                 self.assertEqual(joined[0], 0, joined)
                 self.assertIn("as salem", joined[1])
-                self.assertIn("atmosphere serve", joined[2])
+                self.assertRegex(joined[2], r"atmosphere --state \S+ serve\n")
                 used = self.ask(*self.state("c"), "join", "-", stdin=code)
                 self.assertEqual(used[0], 4, used)
                 _, out, _ = self.ask(*self.state("a"), "peers", "--json")

@@ -72,6 +72,19 @@ class RelayOptionsTests(SynchronousTestCase):
             self.assertEqual(getattr(changed, each.name), 3)
             self.assertIs(type(getattr(changed, each.name)), kind)
 
+    def test_refused(self) -> None:
+        """
+        A mistake is named, with the option that it is in.
+        """
+        for options, words in (
+            ({"trusted_proxies": ["proxy"]}, "--trusted-proxy 'proxy'"),
+            ({"names": ["a b"]}, "'a b' is not HOST:PORT"),
+            ({"rate": float("nan")}, "--rate"),
+        ):
+            with self.assertRaises(ConfigurationError) as caught:
+                relay_config(**options)
+            self.assertIn(words, str(caught.exception))
+
     @given(strategies.text(max_size=30))
     @settings(derandomize=True, max_examples=200, deadline=None)
     def test_any_text(self, text: str) -> None:

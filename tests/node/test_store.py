@@ -130,7 +130,7 @@ class IdentityTests(StoreTestCase):
             self.assertNotIn("Traceback", str(caught.exception))
         with self.assertRaises(StateError) as caught:
             NodeStore.peek(Path(self.mktemp()), wall=clock)
-        self.assertIn("`atmosphere init`", str(caught.exception))
+        self.assertRegex(str(caught.exception), r"`atmosphere --state \S+ init`")
 
     def test_loose_modes(self) -> None:
         """
