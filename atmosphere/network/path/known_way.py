@@ -257,6 +257,7 @@ class KnownWay:
                 self.due = now + self._patience()
             case WayState.FAILED:
                 self._look_pause = min(LONGEST_LOOK_PAUSE, 2 * self._look_pause)
+                is_hurried = is_hurried and self.has_answered
                 pause = HURRIED_PAUSE if is_hurried else self._look_pause
                 self.due = now + pause if self.is_told or self.has_answered else None
             case WayState.LOST:

@@ -222,7 +222,7 @@ class Paths:
             return
         self.remote_offer = offer
         is_restart = self._checker.take_credentials(offer)
-        self._begin(now, is_restart=is_restart)
+        self._begin(now, is_restart=is_restart, is_our_doing=False)
 
     def new_local_candidates(
         self,
@@ -404,11 +404,13 @@ class Paths:
             ways = [] if active is None else [active]
         self._routes = tuple(each.way for each in ways if each.state is not WayState.LOST)
 
-    def _begin(self, now: float, *, is_restart: bool = False) -> None:
+    def _begin(self, now: float, *, is_restart: bool = False, is_our_doing: bool = True) -> None:
         """
         Check what was not yet checked, if we may by now.
 
         @param is_restart: and what was, once more.
+        @param is_our_doing: else addresses that never answered are left out: a
+            peer could have us send to others for ever.
         """
         theirs = self.remote_offer
         if not self._is_welcomed or theirs is None:
@@ -422,9 +424,10 @@ class Paths:
         if not self._checker.is_open:
             self._checker.is_open = True
             self._last_proof = now
-            is_restart = True
+            is_restart = is_our_doing = True
         for known in self._ways:
-            if is_restart or (known.state is WayState.WAITING and known.due is None):
+            is_wanted = is_restart and (is_our_doing or not known.is_stranger)
+            if is_wanted or (known.state is WayState.WAITING and known.due is None):
                 known.look_again(now)
 
     def _answered(self, known: KnownWay, answer: Answer, now: float, *, was_suspect: bool) -> None:

@@ -6,6 +6,7 @@ what they should not.
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -190,6 +191,38 @@ class HostilePeerTests(SynchronousTestCase):
         tried = {way for _, _, _, way in pair.strays}
         self.assertLessEqual(len(tried), 60)
         self.assertEqual(len(pair.a.decisions), 64)
+
+    def test_restarts(self) -> None:
+        """
+        New credentials again and again, each an ICE restart, bring no more
+        checks to addresses that never answered.
+        """
+        pair = Pair()
+        pair.connect()
+        victim = TransportAddress("11.2.3.4", 5000)
+        first = pair.b.local_offer([host(victim)], [])
+        for generation in range(1, 250):
+            ufrag = f"u{generation:07d}"
+            offer = replace(first, ufrag=ufrag, generation=generation)
+            pair.a.set_remote_offer(offer, pair.now)
+            pair.run(0.1)
+        self.assertLessEqual(len(pair.strays), 8)
+
+    def test_silence(self) -> None:
+        """
+        A peer that falls silent makes us look for it where it answered before,
+        not where it never did.
+        """
+        pair = Pair()
+        pair.open()
+        victim = TransportAddress("11.2.3.4", 5000)
+        offer = pair.b.local_offer([host(B), host(victim)], [RELAY])
+        pair.a.set_remote_offer(offer, pair.now)
+        pair.run(14.0)
+        pair.cut(TO_A, TO_B, RELAY_TO_A, RELAY_TO_B)
+        pair.run(110.0)
+        self.assertTrue(pair.a.is_silent)
+        self.assertLessEqual(len(pair.strays), 11)
 
     def test_many_sources(self) -> None:
         """
