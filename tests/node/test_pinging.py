@@ -190,7 +190,7 @@ class PingTests(WorldCase):
         self.world.network.advance(20)
         link = first.link_to(second)
         assert link is not None
-        before = link.open_streams
+        before, listeners = link.open_streams, list(first.service.links.on_path)
         run = first.service.ping(
             "seattle", count=0, interval=1, timeout=5, until_direct=False, emit=lambda reply: None
         )
@@ -199,4 +199,4 @@ class PingTests(WorldCase):
         self.failureResultOf(run, CancelledError)
         self.world.network.advance(1)
         self.assertEqual(link.open_streams, before)
-        self.assertEqual(first.service.links.on_path, [])
+        self.assertEqual(first.service.links.on_path, listeners)
