@@ -12,9 +12,10 @@ from twisted.logger import Logger
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.certificates import MEMBER
-from atmosphere.errors import DecodeError, JoinError, MembershipError
+from atmosphere.errors import DecodeError, JoinError, MembershipError, StateError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.membership import (
+    TOLERANCE,
     Membership,
     decode_chain,
     found_mesh,
@@ -24,7 +25,7 @@ from atmosphere.membership import (
 )
 from atmosphere.mesh.join import Admitted, Introduced
 from atmosphere.mesh.record import sign_record
-from atmosphere.mesh.roster import Change, Joined, Left, Member, Revoked, Roster, Updated
+from atmosphere.mesh.roster import Change, Joined, Left, Member, Roster, Updated
 
 from .database import StoredMember
 from .store import NodeStore, StoredMesh
@@ -53,12 +54,15 @@ class NodeMesh:
         self._wall = wall
         self._entropy = entropy
         self._own: Membership | None = None
+        self._unkept: set[NodeID] = set()
+        self._is_disk_good = True
         self._load()
 
     def _load(self) -> None:
         """
         Read what was kept.
         """
+        self._unkept.clear()
         stored = self._store.mesh
         if stored is None:
             self.roster, self._own = None, None
@@ -167,35 +171,74 @@ class NodeMesh:
 
     def keep(self, changes: Sequence[Change]) -> None:
         """
-        Keep changes on disk, then tell the listeners.
+        Keep changes on disk, then tell the listeners, even if the disk refused:
+        who was revoked is shut out all the same. What was not kept is kept with
+        the next change.
         """
-        kept = [each.member for each in changes if isinstance(each, Joined | Updated)]
-        if kept:
-            self._store.upsert_members(map(_to_store, kept))
-        gone = [each.node for each in changes if isinstance(each, Left)]
-        if gone:
-            self._store.remove_members(gone)
         for each in changes:
-            if isinstance(each, Revoked):
-                self._store.save_revocations(each.revocations.encoded)
+            if isinstance(each, Joined | Updated):
+                self._unkept.add(each.member.node)
+            elif isinstance(each, Left):
+                self._unkept.add(each.node)
+        try:
+            self._save()
+        except StateError as error:
+            self._disk_refused(error)
+        else:
+            self._is_disk_good = True
         for each in changes:
-            self._renewed(each)
             for listener in list(self.listeners):
                 listener(each)
 
-    def _renewed(self, change: Change) -> None:
+    def _save(self) -> None:
+        """
+        Bring the disk up to date with the roster, the revocations first.
+
+        @raise StateError: the disk refused.
+        """
+        roster = self.roster
+        assert roster is not None
+        held = roster.revocations
+        if held is not None and held.encoded != self._store.revocations:
+            self._store.save_revocations(held.encoded)
+        kept = [member for node in self._unkept if (member := roster.get(node)) is not None]
+        gone = [node for node in self._unkept if node not in roster]
+        if kept:
+            self._store.upsert_members(map(_to_store, kept))
+        if gone:
+            self._store.remove_members(gone)
+        if self.node_id in self._unkept:
+            self._renewed()
+        self._unkept.clear()
+
+    def _renewed(self) -> None:
         """
         Keep our own chain when a newer one has come.
+
+        @raise StateError: the disk refused.
         """
         stored = self._store.mesh
-        if (
-            isinstance(change, Updated)
-            and stored is not None
-            and change.member.node == self.node_id
-            and change.member.chain != stored.chain
-        ):
-            self._own = change.member.membership
-            self._store.save_mesh(dataclasses.replace(stored, chain=change.member.chain))
+        own = None if self.roster is None else self.roster.get(self.node_id)
+        if stored is not None and own is not None and own.chain != stored.chain:
+            self._store.save_mesh(dataclasses.replace(stored, chain=own.chain))
+            self._own = own.membership
+
+    def _disk_refused(self, error: StateError) -> None:
+        """
+        Say that the disk keeps nothing, once until it does again.
+        """
+        if self._is_disk_good:
+            self._log.error("what changes in the mesh is not kept: {error}", error=error)
+        self._is_disk_good = False
+
+    def expire(self) -> None:
+        """
+        Let go of members whose time is long over; not when ours is over too, for
+        then it may be our clock that is wrong.
+        """
+        own = self._own
+        if own is not None and self._wall() <= own.not_after + TOLERANCE:
+            self.merge(lambda roster: roster.expire(self._wall()))
 
     def found(self, mesh_name: str, relays: Iterable[str]) -> None:
         """
@@ -303,7 +346,9 @@ class NodeMesh:
         if self.roster is None:
             return
         own = self.roster.get(self.node_id)
-        record = None if own is None else own.record
+        if own is None:  # we were revoked
+            return
+        record = own.record
         told = (tuple(endpoints), tuple(relays), tuple(services), version)
         if record is not None and told == (
             record.endpoints,
@@ -316,7 +361,11 @@ class NodeMesh:
         sequence = max(
             last if isinstance(last, int) else 0, 0 if record is None else record.sequence
         )
-        self._store.save_fact(RECORD_SEQUENCE, sequence + 1)
+        try:
+            self._store.save_fact(RECORD_SEQUENCE, sequence + 1)
+        except StateError as error:
+            self._disk_refused(error)
+            return
         signed = sign_record(
             self._store.key,
             self.roster.mesh_id,
