@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 
 from benchmarks.figures import median, show
 from benchmarks.traffic import Asker, Echo
@@ -87,8 +88,15 @@ class DelayingProxy:
         @return: L{port}.
         """
         self._target = target
-        threading.Thread(target=self._run, daemon=True).start()
+        threading.Thread(target=self._begin, daemon=True).start()
         return self.port
+
+    def _begin(self) -> None:
+        """
+        Move bytes until the benchmark is over, which nodes and relay leave anyhow.
+        """
+        with suppress(ConnectionError):
+            self._run()
 
     def _run(self) -> None:
         """
