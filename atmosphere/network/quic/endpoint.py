@@ -27,6 +27,7 @@ from .adapter import QUICConnection, encode_retry, encode_version_negotiation
 from .connection import Link, LinkPolicy
 from .core import CloseCode, LinkCore
 from .credentials import make_credentials
+from .crowd import Guests, HalfOpen, surplus_link
 from .dial import Dial
 from .handshake import Proof, Welcome
 
@@ -86,6 +87,8 @@ class LinkEndpoint:
         self._current: dict[NodeID, Link] = {}
         self._dials: dict[NodeID, Dial] = {}
         self._retiring: dict[Link, IDelayedCall] = {}
+        self._half_open = HalfOpen()
+        self._guests = Guests(reactor)
         self._is_stopped = False
 
     # For the node.
@@ -179,6 +182,7 @@ class LinkEndpoint:
         Close every link, tell each peer once, and let go of the clock.
         """
         self._is_stopped = True
+        self._guests.stop()
         for call in self._retiring.values():
             call.cancel()
         self._retiring.clear()
@@ -252,6 +256,8 @@ class LinkEndpoint:
         text = way_text(way).encode("utf-8")
         initial, verdict = self._acceptance.judge(data, text, half_open, now)
         match verdict:
+            case Verdict.ACCEPT if initial.retry_cid and not self._half_open.may_come(way):
+                self.counters.half_open_refused += 1
             case Verdict.ACCEPT:
                 self._accept(initial, data, way, now)
             case Verdict.RETRY:
@@ -279,6 +285,8 @@ class LinkEndpoint:
         )
         paths = self._policy.make_paths(None, False, now)
         link = self._adopt(LinkCore(quic, paths, self._key, self._instance, now=now))
+        if initial.retry_cid:
+            self._half_open.came(link, way)
         link.datagrams_received((data,), way)
 
     # From the links.
@@ -354,6 +362,18 @@ class LinkEndpoint:
         self._policy.link_connected(link)
         if retired is not None:
             self.link_idle(retired)
+        self._make_room(link)
+
+    def _make_room(self, link: Link) -> None:
+        """
+        Count a link that is connected now, and close what is too much by it.
+        """
+        self._half_open.went(link)
+        if link.membership is None and not link.is_dialler:
+            self._guests.came(link)
+        surplus = surplus_link(self._links, link, self._current.get(link.peer))
+        if surplus is not None:
+            surplus.close("there are too many links", CloseCode.REPLACED)
 
     def _newer_wins(self, older: Link, newer: Link) -> bool:
         """
@@ -404,6 +424,8 @@ class LinkEndpoint:
         """
         A link carries nothing any more.
         """
+        self._guests.went(link)
+        self._half_open.went(link)
         was_connected = link.is_connected
         peer = link.core.peer
         if peer is not None and self._current.get(peer) is link:
