@@ -1,12 +1,12 @@
 """
-How many round trips pass until the first answer of an application, with no link yet.
+How many round trips pass until the first answer of an application on a new link.
 
 Run from the root of a checkout: C{python -m benchmarks.first_byte [--json]}. Both
-nodes have their relay connection; one asks for a link, opens a stream and sends a
-byte, which the other sends back. It is counted on a simulated clock, where nothing
-but the lines takes time, and measured on real sockets, where a proxy before the
-relay delays every byte; there the round trip is that of a byte on a stream that
-stands.
+nodes have their relay connection; one dials a link, beside the one that stands,
+opens a stream and sends a byte, which the other sends back. It is counted on a
+simulated clock, where nothing but the lines takes time, and measured on real
+sockets, where a proxy before the relay delays every byte; there the round trip is
+that of a byte on a stream that stands.
 """
 
 from __future__ import annotations
