@@ -149,7 +149,8 @@ class Link:
     @ivar membership: what the peer is in our mesh; C{None} for a guest, to
         whom only C{atmosphere.join} is open.
     @ivar instance: the peer's process, 16 bytes; empty until it is connected.
-    @ivar replaces: whether its dialler meant it to replace an older one.
+    @ivar generation: how many links its dialler had with the peer before, one
+        after the other.
     @ivar is_silent: nothing has come from the peer for 6.5 s by any path.
     """
 
@@ -169,7 +170,7 @@ class Link:
         self.is_dialler = core.quic.is_dialler
         self.membership: Membership | None = None
         self.instance = b""
-        self.replaces = False
+        self.generation = core.generation
         self.is_silent = False
         self.is_connected = False
         self._reactor = reactor

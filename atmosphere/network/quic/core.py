@@ -67,7 +67,7 @@ class LinkCore:
         now: float,
         peer: NodeID | None = None,
         chain: bytes = b"",
-        replaces: bool = False,
+        generation: int = 0,
         offer: bytes = b"",
     ) -> None:
         """
@@ -79,7 +79,7 @@ class LinkCore:
         self.quic = quic
         self.paths = paths
         self.peer = peer
-        self.replaces = replaces
+        self.generation = generation
         self.phase = Phase.HANDSHAKE
         self._key = key
         self._instance = instance
@@ -398,7 +398,9 @@ class LinkCore:
             return
         self.phase = Phase.WELCOME_AWAITED
         self._deadline = self._now + HANDSHAKE_TIMEOUT
-        proof = make_proof(self._key, listener, self._instance, self._chain, self.replaces, binding)
+        proof = make_proof(
+            self._key, listener, self._instance, self._chain, self.generation, binding
+        )
         self._send(proof)
         if self._offer:
             self._send(Offer(self._offer))

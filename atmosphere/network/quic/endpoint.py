@@ -29,7 +29,7 @@ from .core import CloseCode, LinkCore
 from .credentials import make_credentials
 from .crowd import Guests, HalfOpen, surplus_link
 from .dial import Dial
-from .handshake import Proof, Welcome
+from .handshake import MAX_GENERATION, Proof, Welcome
 
 __all__ = ["LinkEndpoint"]
 
@@ -153,10 +153,17 @@ class LinkEndpoint:
             now=now,
             peer=peer,
             chain=self._policy.own_chain(),
-            replaces=peer in self._current,
+            generation=self._next_generation(peer),
             offer=self._policy.offer(paths, peer),
         )
         return self._adopt(core)
+
+    def _next_generation(self, peer: NodeID) -> int:
+        """
+        Say of which generation a new link to a peer is: later than the present one.
+        """
+        current = self._current.get(peer)
+        return 0 if current is None else min(current.generation + 1, MAX_GENERATION)
 
     def _dial_over(self, dial: Dial) -> None:
         """
@@ -317,7 +324,7 @@ class LinkEndpoint:
             link.core.refuse(str(error))
             return
         link.instance = proof.instance
-        link.replaces = proof.replaces
+        link.generation = proof.generation
         link.core.welcome(self._policy.own_chain())
         self._connected(link)
 
@@ -382,10 +389,10 @@ class LinkEndpoint:
         """
         if (older.membership is None) != (newer.membership is None):
             return newer.membership is not None
-        if newer.replaces or newer.core.replaces:
-            return True
+        if newer.generation != older.generation:
+            return newer.generation > older.generation
         if older.is_dialler == newer.is_dialler:
-            return True
+            return newer.core.quic.channel_binding() > older.core.quic.channel_binding()
         lower_is_us = self.own_id < newer.peer
         return newer.is_dialler == lower_is_us
 

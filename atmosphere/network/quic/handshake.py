@@ -30,6 +30,7 @@ MAX_MESSAGE_LENGTH = 12_288
 MAX_CHAIN_LENGTH = 4_096
 MAX_OFFER_LENGTH = 4_096
 INSTANCE_LENGTH = 16
+MAX_GENERATION = 2**32 - 1
 _DOMAIN = b"atmosphere link proof v1\x00"
 
 
@@ -41,14 +42,15 @@ class Proof:
     @ivar node: the dialler.
     @ivar instance: 16 bytes of its process.
     @ivar chain: its membership chain, or empty.
-    @ivar replaces: it had a proven link to the listener when it dialled.
+    @ivar generation: one more than that of the link to the listener that the
+        dialler had when it dialled; 0 if it had none.
     @ivar signature: 64 bytes, see L{make_proof}.
     """
 
     node: NodeID
     instance: bytes
     chain: bytes
-    replaces: bool
+    generation: int
     signature: bytes
 
 
@@ -94,24 +96,25 @@ Message = Proof | Welcome | Refused | Offer | Credit
 
 
 def _signed(
-    listener: NodeID, dialler: NodeID, instance: bytes, replaces: bool, binding: bytes
+    listener: NodeID, dialler: NodeID, instance: bytes, generation: int, binding: bytes
 ) -> bytes:
     """
     Lay out the bytes that the proof signs.
     """
-    return b"".join((_DOMAIN, listener.raw, dialler.raw, instance, bytes((replaces,)), binding))
+    count = generation.to_bytes(4, "big")
+    return b"".join((_DOMAIN, listener.raw, dialler.raw, instance, count, binding))
 
 
 def make_proof(
-    key: NodeKey, listener: NodeID, instance: bytes, chain: bytes, replaces: bool, binding: bytes
+    key: NodeKey, listener: NodeID, instance: bytes, chain: bytes, generation: int, binding: bytes
 ) -> Proof:
     """
     Prove to a listener who we are.
 
     @param binding: the connection's channel binding, 32 bytes.
     """
-    signature = key.sign(_signed(listener, key.node_id, instance, replaces, binding))
-    return Proof(key.node_id, instance, chain, replaces, signature)
+    signature = key.sign(_signed(listener, key.node_id, instance, generation, binding))
+    return Proof(key.node_id, instance, chain, generation, signature)
 
 
 def proof_holds(proof: Proof, listener: NodeID, binding: bytes) -> bool:
@@ -120,7 +123,7 @@ def proof_holds(proof: Proof, listener: NodeID, binding: bytes) -> bool:
     """
     if proof.node == listener:
         return False
-    signed = _signed(listener, proof.node, proof.instance, proof.replaces, binding)
+    signed = _signed(listener, proof.node, proof.instance, proof.generation, binding)
     return proof.node.verifies(proof.signature, signed)
 
 
@@ -138,7 +141,7 @@ def encode_message(message: Message) -> bytes:
                 message.node.raw,
                 message.instance,
                 message.chain,
-                message.replaces,
+                message.generation,
                 message.signature,
             ]
         case Welcome():
@@ -160,14 +163,16 @@ def _decode_proof(parts: list[wire.Value]) -> Proof:
     Read the proof's five fields.
     """
     match parts:
-        case [bytes(node), bytes(instance), bytes(chain), bool(replaces), bytes(signature)]:
+        case [bytes(node), bytes(instance), bytes(chain), int(generation), bytes(signature)]:
             pass
         case _:
             raise DecodeError("malformed proof", section="link §3")
     if len(instance) != INSTANCE_LENGTH or len(signature) != 64 or len(chain) > MAX_CHAIN_LENGTH:
         raise DecodeError("a field of the proof has a wrong length", section="link §3")
+    if type(generation) is not int or not 0 <= generation <= MAX_GENERATION:
+        raise DecodeError("the proof's generation is out of range", section="link §3")
     try:
-        return Proof(NodeID(node), instance, chain, replaces, signature)
+        return Proof(NodeID(node), instance, chain, generation, signature)
     except IdentityError as error:
         raise DecodeError(f"the proof's node: {error}", section="link §3") from error
 

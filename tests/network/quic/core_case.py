@@ -137,7 +137,7 @@ class Bare:
         Send a proof, a good one unless told otherwise.
         """
         own = self.quic.channel_binding() if binding is None else binding
-        self.say(make_proof(key, listener, b"b" * 16, chain, False, own))
+        self.say(make_proof(key, listener, b"b" * 16, chain, 0, own))
 
     @property
     def said(self) -> dict[int, bytes]:

@@ -34,7 +34,7 @@ from .core_case import (
     make_listener,
 )
 
-PROOF = make_proof(DIALLER, LISTENER.node_id, b"d" * 16, b"", False, bytes(32))
+PROOF = make_proof(DIALLER, LISTENER.node_id, b"d" * 16, b"", 0, bytes(32))
 
 
 class ConnectTests(CoreCase):

@@ -71,13 +71,13 @@ class ProofTests(CoreCase):
         changes = (
             {"node": OTHER.node_id},
             {"instance": b"x" * 16},
-            {"replaces": True},
+            {"generation": 1},
             {"signature": bytes(64)},
         )
         for change in changes:
             bare, listener = self.bare_dialler()
             good = make_proof(
-                DIALLER, LISTENER.node_id, b"d" * 16, b"", False, bare.quic.channel_binding()
+                DIALLER, LISTENER.node_id, b"d" * 16, b"", 0, bare.quic.channel_binding()
             )
             fields = {name: getattr(good, name) for name in Proof.__slots__}
             bare.say(Proof(**{**fields, **change}))

@@ -163,6 +163,29 @@ class DialTests(SynchronousTestCase):
         lower = min(self.a, self.b, key=lambda node: node.key.node_id)
         self.assertEqual(ours.is_dialler, lower is self.a)
 
+    def test_both_dial_anew(self) -> None:
+        """
+        Two nodes that both lose patience and dial anew at once agree on one link, in
+        whichever order each sees the two proven.
+        """
+        for latency in (0.02, 0.0205, 0.3):
+            world = World()
+            a, b = world.node(1), world.node(2)
+            dialling = a.endpoint.dial(b.key.node_id, a.ways_to(b))
+            world.run(1.0)
+            self.successResultOf(dialling)
+            world.relay_latency = latency
+            for node, other in ((a, b), (b, a)):
+                node.endpoint.dial(other.key.node_id, node.ways_to(other))
+            world.run(2.0)
+            ours = a.endpoint.link_to(b.key.node_id)
+            theirs = b.endpoint.link_to(a.key.node_id)
+            assert ours is not None
+            assert theirs is not None
+            self.assertEqual(ours.core.quic.channel_binding(), theirs.core.quic.channel_binding())
+            world.run(20.0)
+            self.assertEqual((len(a.endpoint.links), len(b.endpoint.links)), (1, 1))
+
     def test_restart(self) -> None:
         """
         A peer that was killed and starts again replaces its old link at once.

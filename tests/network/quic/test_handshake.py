@@ -27,16 +27,16 @@ BINDING = b"b" * 32
 INSTANCE = b"i" * 16
 
 
-def proof(replaces: bool = False) -> Proof:
+def proof(generation: int = 0) -> Proof:
     """
     Make a proof that holds.
     """
-    return make_proof(DIALLER, LISTENER.node_id, INSTANCE, b"chain", replaces, BINDING)
+    return make_proof(DIALLER, LISTENER.node_id, INSTANCE, b"chain", generation, BINDING)
 
 
 MESSAGES: list[Message] = [
     proof(),
-    proof(True),
+    proof(2**32 - 1),
     Welcome(INSTANCE, b""),
     Refused("no"),
     Offer(b"offer"),
@@ -134,7 +134,7 @@ class ProofTests(SynchronousTestCase):
         The listener it was made for accepts it.
         """
         self.assertTrue(proof_holds(proof(), LISTENER.node_id, BINDING))
-        self.assertTrue(proof_holds(proof(True), LISTENER.node_id, BINDING))
+        self.assertTrue(proof_holds(proof(7), LISTENER.node_id, BINDING))
 
     def test_does_not_hold(self) -> None:
         """
@@ -144,10 +144,10 @@ class ProofTests(SynchronousTestCase):
         self.assertFalse(proof_holds(good, OTHER.node_id, BINDING))
         self.assertFalse(proof_holds(good, LISTENER.node_id, b"c" * 32))
         for bad in (
-            Proof(OTHER.node_id, INSTANCE, b"chain", False, good.signature),
-            Proof(DIALLER.node_id, b"j" * 16, b"chain", False, good.signature),
-            Proof(DIALLER.node_id, INSTANCE, b"chain", True, good.signature),
-            Proof(DIALLER.node_id, INSTANCE, b"chain", False, bytes(64)),
+            Proof(OTHER.node_id, INSTANCE, b"chain", 0, good.signature),
+            Proof(DIALLER.node_id, b"j" * 16, b"chain", 0, good.signature),
+            Proof(DIALLER.node_id, INSTANCE, b"chain", 1, good.signature),
+            Proof(DIALLER.node_id, INSTANCE, b"chain", 0, bytes(64)),
         ):
             self.assertFalse(proof_holds(bad, LISTENER.node_id, BINDING))
 
@@ -155,5 +155,5 @@ class ProofTests(SynchronousTestCase):
         """
         A node's own proof, sent back to it, proves nothing.
         """
-        own = make_proof(LISTENER, LISTENER.node_id, INSTANCE, b"", False, BINDING)
+        own = make_proof(LISTENER, LISTENER.node_id, INSTANCE, b"", 0, BINDING)
         self.assertFalse(proof_holds(own, LISTENER.node_id, BINDING))
