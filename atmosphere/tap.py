@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -29,6 +29,9 @@ from atmosphere.node.config import NodeConfig, with_options
 from atmosphere.node.program import program_for
 from atmosphere.node.relay_options import relay_config
 from atmosphere.node.store import NodeStore, default_state_directory
+
+if TYPE_CHECKING:
+    from atmosphere.network.relay.service import RelayService
 
 __all__ = ["Options", "makeService"]
 
@@ -284,7 +287,7 @@ def _end(text: str, status: int) -> NoReturn:
 class _NodeRole(Service):
     """
     The node: its state is opened when twistd has forked and given up its
-    privileges, not before.
+    privileges, not before. Its name and ports are logged once it runs.
     """
 
     _log = Logger()
@@ -316,6 +319,19 @@ class _NodeRole(Service):
         )
         self._node.privilegedStartService()
         self._node.startService()
+        self._node.when_started().addCallback(lambda _: self._tell())
+
+    def _tell(self) -> None:
+        """
+        Log who the node is and where it listens.
+        """
+        status = self._node.status()
+        self._log.info(
+            "node {name} ({node_id}) listens on UDP {ports}",
+            name=status["name"],
+            node_id=status["node_id"],
+            ports=", ".join(status["listening"]),
+        )
 
     @override
     def stopService(self) -> Deferred[None]:
@@ -338,7 +354,12 @@ class _NodeRole(Service):
 class _Roles(MultiService):
     """
     What was asked for; an error at the start ends the process with its own status.
+
+    @ivar relay: the relay, if one was asked for; the ports to open for it are logged.
     """
+
+    _log = Logger()
+    relay: RelayService | None = None
 
     @override
     def privilegedStartService(self) -> None:
@@ -359,6 +380,10 @@ class _Roles(MultiService):
             super().startService()
         except AtmosphereError as error:
             _end(str(error), error.exit_code)
+        if self.relay is not None:
+            from atmosphere.node.relaying import describe
+
+            self._log.info("{line}", line=describe(self.relay))
 
 
 def makeService(options: Options) -> IService:
@@ -378,6 +403,7 @@ def makeService(options: Options) -> IService:
         except AtmosphereError as error:
             _end(str(error), error.exit_code)
         relay.setServiceParent(roles)
+        roles.relay = relay
     if options["node"]:
         _NodeRole(reactor, options).setServiceParent(roles)
     return roles

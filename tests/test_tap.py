@@ -10,9 +10,13 @@ import os
 from pathlib import Path
 
 from twisted.application.service import IService, MultiService
+from twisted.internet import reactor  # noqa: TID251, real sockets are the point here
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.usage import UsageError
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from typing_extensions import override
+from zope.interface import implementer
 
 from atmosphere import __version__
 from atmosphere.node.config import HostPort, NodeConfig
@@ -192,3 +196,43 @@ class OptionsTests(SynchronousTestCase):
         with contextlib.redirect_stderr(err), self.assertRaises(SystemExit) as caught:
             makeService(options)
         self.assertEqual((caught.exception.code, err.getvalue().count("\n")), (2, 1))
+
+
+class RunningTests(TestCase):
+    """
+    Both roles at work.
+    """
+
+    async def test_told(self) -> None:
+        """
+        What a relay has bound, and where a node listens, is in the log.
+        """
+        state = Path(self.mktemp()).absolute()
+        config = NodeConfig("portland", interfaces=("127.0.0.1",))
+        NodeStore.create(state, config, wall=lambda: 0.0, entropy=os.urandom).close()
+        options = Options({})
+        options.parseOptions(
+            f"--node --relay --state {state} --host 127.0.0.1 --port 0 --stun-port 0 --open".split()
+        )
+        told: list[str] = []
+        listening: Deferred[None] = Deferred()
+
+        @implementer(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            told.append(formatEvent(event))
+            if "listens on UDP" in told[-1] and not listening.called:
+                listening.callback(None)
+
+        made = makeService(options)
+        assert isinstance(made, MultiService)
+        globalLogPublisher.addObserver(observe)
+        try:
+            made.privilegedStartService()
+            made.startService()
+            await listening.addTimeout(10, reactor)
+        finally:
+            globalLogPublisher.removeObserver(observe)
+            await made.stopService()
+        text = "\n".join(told)
+        self.assertRegex(text, r"relay: open TCP \d+; nodes use it with --relay ws://127.0.0.1:")
+        self.assertRegex(text, r"node portland \(\w{52}\) listens on UDP 127.0.0.1:\d+")

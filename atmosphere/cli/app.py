@@ -123,7 +123,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             prog_name="atmosphere",
             standalone_mode=False,
         )
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message())
         return 2

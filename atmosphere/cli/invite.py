@@ -68,8 +68,8 @@ def describe(answer: dict[str, Any]) -> list[str]:
     name = shown(answer.get("mesh_name"))
     if answer.get("founded"):
         lines.append(
-            f"founded the mesh {name}. Only this machine can admit others"
-            " until `atmosphere mesh backup FILE` was made."
+            f"founded the mesh {name}. Only this machine can admit others: keep a copy of that"
+            " right, with `atmosphere mesh backup FILE`."
         )
     lines.extend(f"warning: {shown(text, 1000)}" for text in answer.get("warnings") or [])
     uses = answer.get("uses", 1)

@@ -41,8 +41,8 @@ def read_code(given: str) -> str:
     Find the join code that was meant: C{-} is standard input, the name of a
     file is its content, all else is the code itself.
 
-    @raise ConfigurationError: there is no such file.
-    @raise JoinError: there is no code.
+    @raise ConfigurationError: there is no such file, or nothing in it.
+    @raise JoinError: that is too long for a code.
     """
     from atmosphere.errors import ConfigurationError, JoinError
 
@@ -62,8 +62,11 @@ def read_code(given: str) -> str:
     else:
         text = given
     code = "".join(text.split())
-    if not code or len(code) > MAXIMUM_CODE:
-        raise JoinError("that is no join code: paste the one that `atmosphere invite` printed")
+    remedy = "paste the one that `atmosphere invite` printed"
+    if not code:
+        raise ConfigurationError(f"no join code was given: {remedy}")
+    if len(code) > MAXIMUM_CODE:
+        raise JoinError(f"that is no join code: {remedy}")
     return code
 
 

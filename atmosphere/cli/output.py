@@ -78,7 +78,9 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*headings, box=None, header_style="bold", pad_edge=False)
+        table = Table(
+            *(each.upper() for each in headings), box=None, header_style="bold", pad_edge=False
+        )
         for row in rows:
             table.add_row(*(Text(cell, overflow="fold") for cell in row))
         Console(highlight=False).print(table)  # which heeds NO_COLOR itself

@@ -13,7 +13,7 @@ from .options import Settings, command, option, pass_settings
 if TYPE_CHECKING:
     from atmosphere.network.relay.service import RelayService
 
-__all__ = ["describe", "relay", "relay_options"]
+__all__ = ["relay", "relay_options"]
 
 EXAMPLES = """
 atmosphere relay --port 8080
@@ -85,6 +85,8 @@ def facts(service: RelayService) -> dict[str, Any]:
     """
     Say what a relay has bound.
     """
+    from atmosphere.node.relaying import url_of
+
     return {
         "host": service.config.host,
         "port": service.port,
@@ -92,28 +94,6 @@ def facts(service: RelayService) -> dict[str, Any]:
         "url": url_of(service),
         "warnings": service.warnings(),
     }
-
-
-def url_of(service: RelayService) -> str:
-    """
-    Guess the URL by which nodes will call the relay.
-    """
-    scheme, usual = ("wss", 443) if service.is_secure else ("ws", 80)
-    config = service.config
-    host = next(iter(config.names), "")
-    if not host:
-        host = "HOST" if config.host in ("", "0.0.0.0", "::") else config.host
-        host = f"[{host}]" if ":" in host else host
-    has_port = host.rpartition("]")[2].count(":") == 1
-    port = "" if has_port or service.port == usual else f":{service.port}"
-    return f"{scheme}://{host}{port}"
-
-
-def describe(service: RelayService) -> str:
-    """
-    Say in one line what to open and how nodes use the relay.
-    """
-    return f"relay: {service.ports_to_open()}; nodes use it with --relay {url_of(service)}"
 
 
 @command("relay", examples=EXAMPLES, short_help="Run a relay.")
@@ -133,7 +113,7 @@ def relay(settings: Settings, /, **options: Any) -> int:
 
     from twisted.internet.defer import Deferred
 
-    from atmosphere.node.relaying import make_relay
+    from atmosphere.node.relaying import describe, make_relay
 
     from .output import print_json
     from .run import run, run_service

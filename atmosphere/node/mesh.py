@@ -141,10 +141,10 @@ class NodeMesh:
         @raise MembershipError: it may not be linked to.
         """
         if self.roster is None:
-            raise MembershipError("this node is in no mesh yet")
+            raise MembershipError("the node that was asked is in no mesh")
         if not chain:
             if not self.is_admin:
-                raise MembershipError("this node cannot admit others")
+                raise MembershipError("the node that was asked cannot admit others")
             return None
         membership = verify_chain(
             chain,

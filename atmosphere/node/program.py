@@ -17,11 +17,13 @@ __all__ = ["program_for"]
 
 def program_for(state: Path, environ: Mapping[str, str] | None = None) -> str:
     """
-    Say how the program is called for a state directory, ready for a shell.
+    Say how the program is called for a state directory, ready for any shell:
+    also for one without the variable that may have named the directory here.
 
     @param environ: the environment; C{None} means that of the process.
     """
     variables = os.environ if environ is None else environ
-    if state.absolute() == default_state_directory(variables).absolute():
+    usual = default_state_directory({}).absolute()
+    if state.absolute() == usual == default_state_directory(variables).absolute():
         return "atmosphere"
     return f"atmosphere --state {shlex.quote(str(state))}"

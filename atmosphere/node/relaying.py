@@ -15,7 +15,7 @@ from atmosphere.network.relay.limits import RelayConfig
 from atmosphere.network.relay.line import Admission
 from atmosphere.network.relay.service import RelayService
 
-__all__ = ["make_relay", "relay_admission"]
+__all__ = ["describe", "make_relay", "relay_admission", "url_of"]
 
 
 def relay_admission(
@@ -55,3 +55,25 @@ def make_relay(
     return RelayService(
         reactor, config, entropy=entropy, wall=wall, admit=relay_admission(config, wall=wall)
     )
+
+
+def url_of(service: RelayService) -> str:
+    """
+    Guess the URL by which nodes will call the relay.
+    """
+    scheme, usual = ("wss", 443) if service.is_secure else ("ws", 80)
+    config = service.config
+    host = next(iter(config.names), "")
+    if not host:
+        host = "HOST" if config.host in ("", "0.0.0.0", "::") else config.host
+        host = f"[{host}]" if ":" in host else host
+    has_port = host.rpartition("]")[2].count(":") == 1
+    port = "" if has_port or service.port == usual else f":{service.port}"
+    return f"{scheme}://{host}{port}"
+
+
+def describe(service: RelayService) -> str:
+    """
+    Say in one line what to open and how nodes use the relay.
+    """
+    return f"relay: {service.ports_to_open()}; nodes use it with --relay {url_of(service)}"

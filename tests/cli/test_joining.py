@@ -116,11 +116,11 @@ class JoinTests(CommandTestCase):
 
     async def test_no_code(self) -> None:
         """
-        Nothing on standard input, or far too much, is a bad code.
+        Nothing on standard input is wrong usage, far too much is a bad code.
         """
-        for stdin in ("", " \n", "x" * 9000):
+        for stdin, status in (("", 2), (" \n", 2), ("x" * 9000, 4)):
             ended = await self.command("join", "-", stdin=stdin)
-            self.assertEqual((ended.status, ended.err.count("\n")), (4, 1))
+            self.assertEqual((ended.status, ended.err.count("\n")), (status, 1))
         self.assertEqual(self.node.calls, [])
 
     async def test_no_file(self) -> None:

@@ -128,7 +128,7 @@ class CodeTests(EndToEndTestCase):
         ended = self.seattle.run("join", "-", stdin=code)
         name = tidy_name(socket.gethostname().split(".")[0])
         self.assertIn(f"made the node {name} in", ended.err)
-        self.assertIn("now start the node with: atmosphere serve", ended.err)
+        self.assertRegex(ended.err, r"now start the node with: atmosphere --state \S+ serve\n")
         self.assertRegex(ended.out, rf"^joined the mesh home \(mesh-\S+\) as {name}\n$")
         self.seattle.serve()
         (peer,) = self.seattle.wait_until_connected("portland")

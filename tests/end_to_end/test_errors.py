@@ -42,7 +42,7 @@ class StateTests(EndToEndTestCase):
             environment=machine.environment,
             status=None,
         )
-        self.assert_one_line(ended, 2, str(machine.state), "`atmosphere init`")
+        self.assert_one_line(ended, 2, str(machine.state), init)
 
     def test_not_running(self) -> None:
         """

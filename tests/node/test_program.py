@@ -19,13 +19,15 @@ class ProgramTests(SynchronousTestCase):
 
     def test_usual(self) -> None:
         """
-        The usual directory, or the one that a variable names, need not be said.
+        The usual directory need not be said, unless a variable names another.
         """
-        self.assertEqual(program_for(Path.home() / ".atmosphere", {}), "atmosphere")
+        usual = Path.home() / ".atmosphere"
+        self.assertEqual(program_for(usual, {}), "atmosphere")
+        self.assertEqual(program_for(usual, {"ATMOSPHERE_HOME": str(usual)}), "atmosphere")
         for name in ("ATMOSPHERE_HOME", "ATMOSPHERE_DATA_DIR"):
-            self.assertEqual(program_for(Path("/srv/a"), {name: "/srv/a"}), "atmosphere")
-        both = {"ATMOSPHERE_HOME": "/srv/a", "ATMOSPHERE_DATA_DIR": "/srv/b"}
-        self.assertEqual(program_for(Path("/srv/b"), both), "atmosphere --state /srv/b")
+            environ = {name: "/srv/a"}
+            self.assertEqual(program_for(usual, environ), f"atmosphere --state {usual}")
+            self.assertEqual(program_for(Path("/srv/a"), environ), "atmosphere --state /srv/a")
 
     def test_quoted(self) -> None:
         """
