@@ -36,8 +36,8 @@ __all__ = ["NodeLinks", "ServiceFactory"]
 MAX_DIRECT = 4
 CHECKS_PER_SECOND = 100.0
 
-#: Makes the protocol for a stream of a link; raises L{StreamRefusedError} to refuse.
-ServiceFactory = Callable[[Link], IProtocol]
+#: Makes the protocol for a stream of a link, at once or later; L{StreamRefusedError} refuses.
+ServiceFactory = Callable[[Link], "IProtocol | Deferred[IProtocol]"]
 
 
 class NodeLinks:
@@ -237,7 +237,7 @@ class NodeLinks:
             if client is not None and client.is_welcomed:
                 link.call_core(paths.way_back, self._relays.way(url, link.peer), link.now())
 
-    def accept_stream(self, link: Link, service: str) -> IProtocol:
+    def accept_stream(self, link: Link, service: str) -> IProtocol | Deferred[IProtocol]:
         """
         Serve a stream.
         """

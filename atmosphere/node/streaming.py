@@ -37,7 +37,7 @@ from atmosphere.rate import TokenBucket
 from atmosphere.text import escape_peer_text
 
 from .events import EventListener, Events
-from .links import NodeLinks
+from .links import NodeLinks, ServiceFactory
 
 __all__ = ["Access", "ServicePort", "Streaming", "StreamingNode", "check_service"]
 
@@ -185,7 +185,7 @@ class Streaming:
         port.startListening()
         return port
 
-    def serve(self, service: str, accept: Callable[[Link], IProtocol]) -> None:
+    def serve(self, service: str, accept: ServiceFactory) -> None:
         """
         Serve streams for a name.
 
@@ -194,7 +194,7 @@ class Streaming:
         if service in self._links.services:
             raise ListenError(f"the service {service} is offered already")
 
-        def limited(link: Link) -> IProtocol:
+        def limited(link: Link) -> IProtocol | Deferred[IProtocol]:
             opens = self._opens.get(link)
             if opens is None:
                 opens = self._opens[link] = TokenBucket(OPENS_PER_SECOND, OPENS_AT_ONCE)

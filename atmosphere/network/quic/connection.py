@@ -6,17 +6,18 @@ A link as Twisted programs see it: streams and datagrams to one peer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol as Seam
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IProtocol, IReactorTime
+from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
 from atmosphere.engine_driver import EngineClock, EngineDriver
-from atmosphere.errors import AtmosphereError, LinkError, StreamRefusedError
+from atmosphere.errors import LinkError
 from atmosphere.identity import NodeID
 from atmosphere.membership import Membership
 from atmosphere.network.path.paths import Paths
@@ -37,7 +38,7 @@ from .streams import LinkAddress, StreamTransport
 __all__ = ["Link", "LinkOwner", "LinkPolicy"]
 
 
-class LinkOwner(Protocol):
+class LinkOwner(Seam):
     """
     What a link asks of the endpoint that holds it.
     """
@@ -73,7 +74,7 @@ class LinkOwner(Protocol):
         """
 
 
-class LinkPolicy(Protocol):
+class LinkPolicy(Seam):
     """
     What the node decides about its links.
     """
@@ -112,10 +113,11 @@ class LinkPolicy(Protocol):
         Take what the peer's path layer says.
         """
 
-    def accept_stream(self, link: Link, service: str) -> IProtocol:
+    def accept_stream(self, link: Link, service: str) -> IProtocol | Deferred[IProtocol]:
         """
-        Serve a stream.
+        Serve a stream, at once or when it is known how.
 
+        @return: a Deferred is cancelled when the peer gives the stream up.
         @raise StreamRefusedError: with the reason that the peer may read.
         """
 
@@ -328,6 +330,19 @@ class Link:
         self._driver.pump_soon()
         return waiting
 
+    def stream_accept(self, stream_id: int) -> None:
+        """
+        Serve a stream that the peer opened.
+        """
+        self.call_core(self.core.streams.accept, stream_id)
+
+    def stream_refuse(self, stream_id: int, reason: str) -> None:
+        """
+        Do not serve a stream that the peer opened.
+        """
+        self._transports.pop(stream_id, None)
+        self.call_core(self.core.streams.refuse, stream_id, reason)
+
     def stream_waiting(self, stream_id: int) -> int:
         """
         Say how many bytes wait.
@@ -453,24 +468,9 @@ class Link:
         """
         Find a protocol for a stream that the peer opened.
         """
-        try:
-            protocol = self._policy.accept_stream(self, event.service)
-        except StreamRefusedError as error:
-            self.core.streams.refuse(event.stream_id, str(error))
-            return
-        except AtmosphereError as error:
-            self._log.warn("{service!r} failed: {error}", service=event.service, error=error)
-            self.core.streams.refuse(event.stream_id, "the service failed")
-            return
-        except Exception:
-            self._log.failure("{service!r} failed", service=event.service)
-            self.core.streams.refuse(event.stream_id, "the service failed")
-            return
-        self.core.streams.accept(event.stream_id)
-        transport = StreamTransport(self, event.stream_id, event.service, protocol)
-        transport.accepted()
+        transport = StreamTransport(self, event.stream_id, event.service, Protocol())
         self._transports[event.stream_id] = transport
-        self._stream(event.stream_id, "begin")
+        transport.serve(lambda: self._policy.accept_stream(self, event.service))
 
     def _path_event(self, event: PathEvent) -> None:
         """

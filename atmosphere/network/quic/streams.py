@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from atmosphere.errors import StreamRefusedError
+from atmosphere.errors import AtmosphereError, StreamRefusedError
 from atmosphere.identity import NodeID
 
 from .stream_state import LOW_WATER
@@ -90,6 +90,7 @@ class StreamTransport:
         self._producer: Any = None
         self._is_streaming = False
         self._producer_is_paused = False
+        self._deciding: Deferred[None] | None = None
         self.on_lost: Callable[[], object] | None = None
 
     @override
@@ -305,13 +306,63 @@ class StreamTransport:
             self._log.failure("the protocol of {stream} failed", stream=self)
             self.abortConnection()
 
-    # What the link reports.
+    # Serving.
 
-    def begin(self) -> None:
+    def serve(self, accept: Callable[[], IProtocol | Deferred[IProtocol]]) -> None:
         """
-        Connect the protocol.
+        Find a protocol for a stream that the peer opened; what comes meanwhile
+        waits.
+
+        @param accept: finds it, at once or later; cancelled when the peer gives up.
         """
-        self.protocol.makeConnection(self)
+        self._paused = True
+        deciding: Deferred[Any] = maybeDeferred(cast(Callable[[], Any], accept))
+        self._deciding = deciding
+        deciding.addCallbacks(self._begin, self._refuse)
+        deciding.addErrback(self._failed)
+
+    def _begin(self, protocol: IProtocol) -> None:
+        """
+        Accept the stream, and connect its protocol.
+        """
+        self._deciding = None
+        self._paused = False
+        self.protocol = protocol
+        if self.disconnected:  # whoever decided took no notice of being cancelled
+            protocol.makeConnection(self)
+            protocol.connectionLost(Failure(ConnectionLost("the peer gave the stream up")))
+            return
+        self.link.stream_accept(self.stream_id)
+        self.accepted()
+        protocol.makeConnection(self)
+        self._deliver_soon()
+
+    def _refuse(self, failure: Failure) -> None:
+        """
+        Tell the peer why the stream is not served.
+        """
+        self._deciding = None
+        if self.disconnected:
+            failure.trap(AtmosphereError, CancelledError)
+            return
+        self.disconnected = True
+        reason = "the service failed"
+        if failure.check(StreamRefusedError):
+            reason = str(failure.value)
+        elif failure.check(AtmosphereError):
+            self._log.warn("{stream} failed: {error}", stream=self, error=failure.value)
+        else:
+            self._log.failure("{stream} failed", failure, stream=self)
+        self.link.stream_refuse(self.stream_id, reason)
+
+    def _failed(self, failure: Failure) -> None:
+        """
+        The protocol failed from the start.
+        """
+        self._log.failure("the protocol of {stream} failed", failure, stream=self)
+        self.abortConnection()
+
+    # What the link reports.
 
     def accepted(self) -> None:
         """
@@ -411,6 +462,8 @@ class StreamTransport:
         self._inbox.clear()
         self.link.stream_forget(self.stream_id)
         self._answer_with(reason)
+        if self._deciding is not None:
+            self._deciding.cancel()
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.stopProducing()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
@@ -152,6 +153,7 @@ class Node:
         self.address = TransportAddress(f"198.51.100.{number}", 7777)
         self.is_guest = False
         self.services: dict[str, Callable[[], IProtocol]] = {"echo": Echo}
+        self.undecided: dict[str, Deferred[IProtocol]] = {}
         self.connected: list[Link] = []
         self.closed: list[tuple[Link, str]] = []
         self.path_events: list[PathEvent] = []
@@ -227,12 +229,14 @@ class Node:
         """
         link.core.paths.set_remote_offer(decode_offer(payload), link.now())
 
-    def accept_stream(self, link: Link, service: str) -> IProtocol:
+    def accept_stream(self, link: Link, service: str) -> IProtocol | Deferred[IProtocol]:
         """
-        Serve what we have.
+        Serve what we have, or let the test decide.
         """
         if link.membership is None and service != "atmosphere.join":
             raise StreamRefusedError("guests may only join")
+        if service in self.undecided:
+            return self.undecided[service]
         make = self.services.get(service)
         if make is None:
             raise StreamRefusedError(f"there is no service {service}")
