@@ -151,6 +151,10 @@ class _Ending:
         if self._signal and failure.check(CancelledError):
             self.status = 130 if self._signal == signal.SIGINT else 0
             return
+        if failure.check(BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads: end without a word
+            self.status = 1
+            return
         if not failure.check(AtmosphereError):
             _log.failure("an unexpected error", failure)
             print(f"atmosphere: unexpected error: {failure.value!r}", file=sys.stderr)

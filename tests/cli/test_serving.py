@@ -163,6 +163,18 @@ class InterruptedTests(SynchronousTestCase):
                 process.send_signal(signal.SIGINT)
                 self.assertEqual(finish(process), (130, "", ""))
 
+    def test_nobody_reads(self) -> None:
+        """
+        A demo whose reader has gone stops without a word.
+        """
+        process = start("demo")
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        self.assertEqual(process.stderr.read(), "")
+        process.stderr.close()
+        self.assertEqual(process.wait(20), 1)
+
     def test_demo(self) -> None:
         """
         A demo that was ended does not say that all was shown.
