@@ -42,6 +42,8 @@ VERIFIES_PER_ENTRY = 3
 MAXIMUM_PULL = 64
 MAXIMUM_PUSH = 1024
 MAXIMUM_WANTED = 10_000
+#: Neighbours whose allowances are remembered.
+MAXIMUM_NEIGHBOURS = 4096
 MAXIMUM_CHAIN = 4096
 MAXIMUM_RECORD = 2048
 MAXIMUM_LIST = 32 * 1024
@@ -62,6 +64,18 @@ class Received:
     error: str | None = None
 
 
+class Allowance:
+    """
+    What one neighbour may make us do, on however many streams.
+    """
+
+    def __init__(self) -> None:
+        self.entries = TokenBucket(RECORDS_PER_SECOND, RECORDS_AT_ONCE)
+        self.replied = TokenBucket(REPLIES_PER_SECOND, REPLIES_AT_ONCE)
+        self.messages = TokenBucket(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE)
+        self.rounds = TokenBucket(ROUNDS_PER_SECOND, ROUNDS_AT_ONCE)
+
+
 class Gossip:
     """
     What all exchanges of a node share.
@@ -75,6 +89,17 @@ class Gossip:
         self.roster = roster
         self.index = Index(roster)
         self.budget = TokenBucket(VERIFIES_PER_SECOND, 2 * VERIFIES_PER_SECOND)
+        self._allowances: dict[NodeID, Allowance] = {}
+
+    def allowance_of(self, neighbour: NodeID) -> Allowance:
+        """
+        Find what a neighbour may make us do; it outlives the neighbour's streams.
+        """
+        found = self._allowances.pop(neighbour, None) or Allowance()
+        self._allowances[neighbour] = found
+        if len(self._allowances) > MAXIMUM_NEIGHBOURS:
+            del self._allowances[next(iter(self._allowances))]
+        return found
 
 
 class GossipExchange:
@@ -85,15 +110,19 @@ class GossipExchange:
     @ivar refused: entries that did not hold.
     """
 
-    def __init__(self, gossip: Gossip) -> None:
+    def __init__(self, gossip: Gossip, neighbour: NodeID | None = None) -> None:
+        """
+        @param neighbour: who is at the other end; its exchanges share one allowance.
+        """
+        allowance = Allowance() if neighbour is None else gossip.allowance_of(neighbour)
         self._roster = gossip.roster
         self._index = gossip.index
         self._budget = gossip.budget
         self._reader = MessageReader("gossip", MAXIMUM_MESSAGE)
-        self._entries = TokenBucket(RECORDS_PER_SECOND, RECORDS_AT_ONCE)
-        self._replied = TokenBucket(REPLIES_PER_SECOND, REPLIES_AT_ONCE)
-        self._messages = TokenBucket(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE)
-        self._rounds = TokenBucket(ROUNDS_PER_SECOND, ROUNDS_AT_ONCE)
+        self._entries = allowance.entries
+        self._replied = allowance.replied
+        self._messages = allowance.messages
+        self._rounds = allowance.rounds
         self._wanted: dict[NodeID, None] = {}
         self._asked: set[NodeID] = set()
         self._is_broken = False

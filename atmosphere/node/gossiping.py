@@ -6,6 +6,7 @@ Gossip on the node's links: one stream to each neighbour, on its current link.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
@@ -27,6 +28,9 @@ __all__ = ["SERVICE", "GossipProtocol", "Gossiping"]
 
 TICK = 1.0
 ROUND_TICKS = 30
+
+#: Streams of one neighbour: the newest, and one that is just ending.
+MAX_STREAMS_OF_PEER = 2
 
 
 class GossipProtocol(Protocol):
@@ -71,6 +75,13 @@ class GossipProtocol(Protocol):
             self._loop.stop()
         if self.transport is not None:
             self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """
+        End the stream at once, whatever the neighbour does.
+        """
+        if self.transport is not None:
+            cast(Any, self.transport).abortConnection()
 
     def send(self, data: bytes) -> None:
         """
@@ -165,7 +176,7 @@ class Gossiping:
             return None
         if self._gossip is None or self._gossip.roster is not roster:
             self._gossip = Gossip(roster)
-        return GossipProtocol(self, GossipExchange(self._gossip), link)
+        return GossipProtocol(self, GossipExchange(self._gossip, link.peer), link)
 
     def serve(self, link: Link) -> GossipProtocol:
         """
@@ -176,6 +187,9 @@ class Gossiping:
         protocol = self._make(link)
         if protocol is None:
             raise StreamRefusedError("this node is in no mesh")
+        older = [each for each in self.protocols if each.link.peer == link.peer]
+        for each in older[: 1 - MAX_STREAMS_OF_PEER]:
+            each.abort()
         return protocol
 
     def learnt(self, source: GossipProtocol, changes: Sequence[Change]) -> None:

@@ -36,6 +36,9 @@ __all__ = ["NodeLinks", "ServiceFactory"]
 MAX_DIRECT = 4
 CHECKS_PER_SECOND = 100.0
 
+#: Streams of one of our own services on one link: each may make us hold what its reader leaves.
+MAX_SAME_SERVICE = 16
+
 #: Makes the protocol for a stream of a link, at once or later; L{StreamRefusedError} refuses.
 ServiceFactory = Callable[[Link], "IProtocol | Deferred[IProtocol]"]
 
@@ -247,6 +250,9 @@ class NodeLinks:
             if link.membership is None:
                 raise StreamRefusedError("only members are served")
             raise StreamRefusedError("there is no such service here")
+        is_ours = service.startswith("atmosphere.")
+        if is_ours and link.core.streams.count_served(service) >= MAX_SAME_SERVICE:
+            raise StreamRefusedError("there are too many streams of that service already")
         return make(link)
 
     def datagram_received(self, link: Link, service: str, data: bytes) -> None:

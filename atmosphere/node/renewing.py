@@ -238,8 +238,15 @@ class Renewals:
 
     def answer(self, issuer: RenewalIssuer, asked: RenewalAsked) -> bytes:
         """
-        Renew a member, or say why not.
+        Renew a member, or say why not. One that shows an old chain again gets
+        what it was given already.
         """
+        roster = self._mesh.roster
+        held = None if roster is None else roster.get(asked.node)
+        if held is not None and held.chain != asked.chain:
+            known = held.membership
+            if known.issuer == self._mesh.node_id and not known.is_renewal_due(self.wall()):
+                return issuer.renew(held.chain)
         try:
             chain = self._rule(asked, self._store.key)
             self._keep(chain)

@@ -245,6 +245,21 @@ class LimitTests(SynchronousTestCase):
         other.receive(encode_message({"pull": [], "revocations": False}) * 300)
         self.assertGreater(other.exchange.dropped, 90)
 
+    def test_one_allowance(self) -> None:
+        """
+        However many streams a neighbour opens, it has one allowance; another
+        neighbour has its own.
+        """
+        one, other = Side(*CHAINS), Side()
+        start = one.exchange.start(WALL)
+        answered = 0
+        for _ in range(20):
+            exchange = GossipExchange(other.gossip, ALICE.node_id)
+            answered += bool(exchange.receive(start, 0.0, WALL).replies)
+        self.assertEqual(answered, 8)
+        exchange = GossipExchange(other.gossip, BOB.node_id)
+        self.assertTrue(exchange.receive(start, 0.0, WALL).replies)
+
     def test_answers(self) -> None:
         """
         Who asks for much more than it takes in is not answered any more.

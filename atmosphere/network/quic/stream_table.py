@@ -53,6 +53,19 @@ class StreamTable:
     def __len__(self) -> int:
         return len(self._streams)
 
+    def count_served(self, service: str) -> int:
+        """
+        Count the peer's streams of one service that are served.
+        """
+        theirs = int(self._quic.is_dialler)
+        return sum(
+            1
+            for each in self._streams.values()
+            if each.service == service
+            and each.opening is Opening.OPEN
+            and each.stream_id & 1 == theirs
+        )
+
     # From the application.
 
     def open(self, service: str) -> int:
