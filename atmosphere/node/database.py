@@ -91,6 +91,7 @@ class MeshDatabase:
         """
         self.path = path
         self._may_write = may_write
+        self._connection: sqlite3.Connection | None
         try:
             self._connection = self._connect()
             return
@@ -180,7 +181,26 @@ class MeshDatabase:
         """
         Close the database; the write-ahead log is folded in.
         """
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    def rest(self) -> None:
+        """
+        Let go of the file until it is needed again. SQLite forbids a process to
+        use what it opened before it was forked, and C{twistd} forks between
+        making its services and starting them.
+        """
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _awake(self) -> sqlite3.Connection:
+        """
+        Hand out the connection, made anew after a L{rest}.
+        """
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -199,17 +219,18 @@ class MeshDatabase:
         everything if the body raises.
         """
         with self._errors():
-            self._connection.execute("BEGIN IMMEDIATE")
+            connection = self._awake()
+            connection.execute("BEGIN IMMEDIATE")
             try:
-                yield self._connection
+                yield connection
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                connection.execute("ROLLBACK")
                 raise
             try:
-                self._connection.execute("COMMIT")
+                connection.execute("COMMIT")
             except sqlite3.Error:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
 
     @contextmanager
@@ -218,7 +239,7 @@ class MeshDatabase:
         Hand out the connection for queries.
         """
         with self._errors():
-            yield self._connection
+            yield self._awake()
 
     # ---------------------------------------------------------- the mesh
 

@@ -73,6 +73,25 @@ class DatabaseTests(DatabaseTestCase):
     The file.
     """
 
+    def test_rest(self) -> None:
+        """
+        A database that rests holds no file, wakes when it is used, and stays
+        closed once it was closed.
+        """
+        database = self.open()
+        database.claim("mesh-one")
+        database.rest()
+        self.assertEqual([each.name for each in self.directory.iterdir()], ["mesh.db"])
+        self.assertEqual(database.members(), [])
+        database.rest()
+        database.rest()
+        database.claim("mesh-one")
+        database.close()
+        self.assertRaises(StateError, database.members)
+        resting = self.open()
+        resting.rest()
+        resting.close()
+
     def test_durable(self) -> None:
         """
         The log is written ahead and flushed at each commit.
