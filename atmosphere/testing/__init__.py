@@ -8,6 +8,8 @@ are the real ones, and the same seed gives the same run.
 
 from .host import Host
 from .link import Link, TraceRecord
+from .machine import Machine
+from .mesh import MemoryMesh
 from .nat import (
     ADDRESS_RESTRICTED,
     CGNAT,
@@ -31,6 +33,8 @@ __all__ = [
     "Dependence",
     "Host",
     "Link",
+    "Machine",
+    "MemoryMesh",
     "Nat",
     "NatBehaviour",
     "SimulatedNetwork",

@@ -1,0 +1,90 @@
+# -*- test-case-name: tests.testing.test_mesh -*-
+"""
+A mesh in memory, for the tests of applications: its nodes are the real ones.
+"""
+
+from __future__ import annotations
+
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+from twisted.internet.task import Clock
+from typing_extensions import override
+
+from atmosphere.node.service import NodeService
+
+from .machine import Simulation
+from .nat import NatBehaviour
+
+__all__ = ["MemoryMesh"]
+
+
+class MemoryMesh(Simulation):
+    """
+    Nodes that are members of one mesh, on a simulated network with a relay.
+
+    What must be written to disk is in a temporary directory, which is removed by
+    L{stop}, and at the end of a C{with} block.
+    """
+
+    def __init__(self, clock: Clock, seed: int = 1, *, latency: float = 0.005) -> None:
+        """
+        @param clock: the clock of all machines.
+        @param seed: the same one gives the same run.
+        @param latency: of each machine's line, in seconds.
+        """
+        self._folder = TemporaryDirectory(prefix="atmosphere-")
+        super().__init__(f"{self._folder.name}/mesh", clock=clock, seed=seed, latency=latency)
+        self.start_relay(is_open=True)
+
+    def node(self, name: str, *, behind: NatBehaviour | None = None, **config: Any) -> NodeService:
+        """
+        Add a node. The first one founds the mesh, each other one joins it; then
+        time passes until all know each other.
+
+        @param name: its name in the mesh, and that of its machine, which is in
+            C{machines}.
+        @param behind: the NAT that its machine is behind, if any.
+        @param config: of L{NodeConfig<atmosphere.node.config.NodeConfig>}.
+        @return: the node, running.
+        """
+        number = len(self.machines) + 1
+        address = f"198.{18 + number // 256 % 2}.{number % 256}.{1 + number // 512}"  # RFC 2544
+        machine = self.add_machine(name, address, behind=behind, **config)
+        relays = machine.service.relays
+        self.until(lambda: any(each.is_welcomed for each in relays.clients.values()))
+        first, *_ = self.machines.values()
+        if machine is first:
+            self.result(machine.service.invite(hours=1, uses=1, mesh_name=None))
+        else:
+            self.join(first, machine, wait=0.0)
+            self.until(self._all_know_each_other)
+        return machine.service
+
+    def _all_know_each_other(self) -> bool:
+        """
+        Say whether every node that runs knows all the others.
+        """
+        running = [each for each in self.machines.values() if each.host.is_running]
+        return all(
+            {each.key.node_id for each in running if each is not machine}
+            <= {member.node for member in machine.service.mesh.others()}
+            for machine in running
+        )
+
+    @override
+    def stop(self) -> None:
+        """
+        Stop the nodes and the relay in good order, and remove their directory;
+        no delayed call is left on the clock then but those of the test.
+        """
+        super().stop()
+        self.advance(1.0)  # for what was still on its way
+        self.release()
+        self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.stop()
