@@ -7,16 +7,14 @@ or takes the places of all others. The figures are in C{docs/protocols/link.md},
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
-
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from atmosphere.network.path.ways import RelayedWay, Way
 
-from .connection import Link
-from .core import CloseCode
+__all__ = ["GUEST_TIME", "MAX_GUESTS", "MAX_LINKS_OF_PEER", "Guests", "HalfOpen"]
 
-__all__ = ["GUEST_TIME", "MAX_GUESTS", "Guests", "HalfOpen", "surplus_link"]
+LinkT = TypeVar("LinkT")
 
 #: Diallers at one address, or at one relay, that may be half open at a time.
 MAX_HALF_OPEN_OF_ADDRESS = 32
@@ -41,7 +39,7 @@ def _source_of(way: Way) -> str:
     return str(ipaddress.ip_network((way.address.packed[:8] + bytes(8), 64)))
 
 
-class HalfOpen:
+class HalfOpen(Generic[LinkT]):
     """
     Counts the diallers of each source that are not proven yet. Only those are to
     be counted that have shown, by Retry, to be where they say: else anyone could
@@ -49,7 +47,7 @@ class HalfOpen:
     """
 
     def __init__(self) -> None:
-        self._sources: dict[Link, str] = {}
+        self._sources: dict[LinkT, str] = {}
 
     def may_come(self, way: Way) -> bool:
         """
@@ -60,70 +58,65 @@ class HalfOpen:
         most = MAX_HALF_OPEN_OF_RELAY if is_relay else MAX_HALF_OPEN_OF_ADDRESS
         return sum(1 for each in self._sources.values() if each == source) < most
 
-    def came(self, link: Link, way: Way) -> None:
+    def came(self, link: LinkT, way: Way) -> None:
         """
         Count a dialler.
         """
         self._sources[link] = _source_of(way)
 
-    def went(self, link: Link) -> None:
+    def went(self, link: LinkT) -> None:
         """
         Count a dialler no longer: it has proven itself, or gone.
         """
         self._sources.pop(link, None)
 
 
-class Guests:
+class Guests(Generic[LinkT]):
     """
     The guests at a listener: anyone can be one, and each costs memory.
     """
 
-    def __init__(self, reactor: IReactorTime) -> None:
-        self._reactor = reactor
-        self._calls: dict[Link, IDelayedCall] = {}
+    def __init__(
+        self,
+        later: Callable[[float, Callable[[], None]], Callable[[], object]],
+        show_out: Callable[[LinkT, str], None],
+    ) -> None:
+        """
+        @param later: calls something in so many seconds; returns what undoes that.
+        @param show_out: closes a guest's link, for a reason.
+        """
+        self._later = later
+        self._show_out = show_out
+        self._cancel: dict[LinkT, Callable[[], object]] = {}
 
-    def came(self, link: Link) -> None:
+    def came(self, link: LinkT) -> None:
         """
         Take a guest in; the oldest makes room for it.
         """
-        if len(self._calls) >= MAX_GUESTS:
-            oldest = next(iter(self._calls))
+        if len(self._cancel) >= MAX_GUESTS:
+            oldest = next(iter(self._cancel))
             self.went(oldest)
-            oldest.close("others want to join too", CloseCode.EXHAUSTED)
-        self._calls[link] = self._reactor.callLater(GUEST_TIME, self._time_is_up, link)
+            self._show_out(oldest, "others want to join too")
+        self._cancel[link] = self._later(GUEST_TIME, lambda: self._time_is_up(link))
 
-    def went(self, link: Link) -> None:
+    def went(self, link: LinkT) -> None:
         """
         Forget a guest.
         """
-        call = self._calls.pop(link, None)
-        if call is not None and call.active():
-            call.cancel()
+        cancel = self._cancel.pop(link, None)
+        if cancel is not None:
+            cancel()
 
-    def _time_is_up(self, link: Link) -> None:
+    def _time_is_up(self, link: LinkT) -> None:
         """
         Show a guest out.
         """
-        self.went(link)
-        link.close("a guest has a minute to join", CloseCode.REFUSED)
+        self._cancel.pop(link, None)
+        self._show_out(link, "a guest has a minute to join")
 
     def stop(self) -> None:
         """
         Let go of the clock.
         """
-        for link in list(self._calls):
+        for link in list(self._cancel):
             self.went(link)
-
-
-def surplus_link(links: Iterable[Link], newest: Link, current: Link | None) -> Link | None:
-    """
-    Find the link that has to go because a peer has too many.
-
-    @param links: all of the endpoint, the oldest first.
-    @param newest: the one that was just connected.
-    @param current: the peer's current link.
-    """
-    same = [each for each in links if each.is_open and each.peer == newest.peer]
-    if len(same) <= MAX_LINKS_OF_PEER:
-        return None
-    return next((each for each in same if each is not newest and each is not current), None)

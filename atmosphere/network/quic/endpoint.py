@@ -27,7 +27,7 @@ from .adapter import QUICConnection, encode_retry, encode_version_negotiation
 from .connection import Link, LinkPolicy
 from .core import CloseCode, LinkCore
 from .credentials import make_credentials
-from .crowd import Guests, HalfOpen, surplus_link
+from .crowd import MAX_LINKS_OF_PEER, Guests, HalfOpen
 from .dial import Dial
 from .handshake import MAX_GENERATION, Proof, Welcome
 
@@ -87,8 +87,11 @@ class LinkEndpoint:
         self._current: dict[NodeID, Link] = {}
         self._dials: dict[NodeID, Dial] = {}
         self._retiring: dict[Link, IDelayedCall] = {}
-        self._half_open = HalfOpen()
-        self._guests = Guests(reactor)
+        self._half_open: HalfOpen[Link] = HalfOpen()
+        self._guests: Guests[Link] = Guests(
+            lambda seconds, call: reactor.callLater(seconds, call).cancel,
+            lambda link, reason: link.close(reason, CloseCode.REFUSED),
+        )
         self._is_stopped = False
 
     # For the node.
@@ -378,9 +381,11 @@ class LinkEndpoint:
         self._half_open.went(link)
         if link.membership is None and not link.is_dialler:
             self._guests.came(link)
-        surplus = surplus_link(self._links, link, self._current.get(link.peer))
-        if surplus is not None:
-            surplus.close("there are too many links", CloseCode.REPLACED)
+        same = [each for each in self._links if each.is_open and each.peer == link.peer]
+        if len(same) > MAX_LINKS_OF_PEER:
+            kept = (link, self._current.get(link.peer))
+            oldest = next(each for each in same if each not in kept)
+            oldest.close("there are too many links", CloseCode.REPLACED)
 
     def _newer_wins(self, older: Link, newer: Link) -> bool:
         """
