@@ -241,10 +241,11 @@ class StateFile:
             if error.errno == errno.ELOOP:
                 raise StateError(f"{path} is a symbolic link, which is not followed") from None
             raise StateError(f"{path} cannot be read: {error.strerror}") from None
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise StateError(f"{path} is not a file")
         with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise StateError(f"{path} is not a file")
             check_private(path, status)
             data = file.read(MAXIMUM_LENGTH + 1)
         if len(data) > MAXIMUM_LENGTH:

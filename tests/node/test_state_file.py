@@ -185,9 +185,12 @@ class StateFileTests(SynchronousTestCase):
 
     def test_not_a_file(self) -> None:
         """
-        A pipe in the file's place is an error, not a wait.
+        A pipe in the file's place is an error, not a wait; so is a directory.
         """
         os.mkfifo(self.path, 0o600)
+        self.assertRaises(StateError, self.file().read)
+        self.path.unlink()
+        self.path.mkdir(mode=0o700)
         self.assertRaises(StateError, self.file().read)
 
     def test_endless(self) -> None:
