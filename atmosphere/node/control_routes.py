@@ -75,7 +75,7 @@ def _invite(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     Serve C{POST /v1/invite}.
     """
     hours = arguments.number("hours", 24.0, 1 / 3600, 168)
-    uses = arguments.integer("uses", 1, 1, 10_000)
+    uses = arguments.integer("uses", 1, 1, 1_000)
     mesh_name = arguments.optional_text("mesh_name", maximum=63)
     arguments.finish()
     return api.invite(hours=hours, uses=uses, mesh_name=mesh_name)
