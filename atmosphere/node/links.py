@@ -17,9 +17,9 @@ from atmosphere.identity import NodeID, NodeKey
 from atmosphere.membership import Membership
 from atmosphere.network.path.exchange import decode_offer, encode_offer
 from atmosphere.network.path.paths import Paths
-from atmosphere.network.path.reports import PathEvent, PathSilent
+from atmosphere.network.path.reports import PathChanged, PathEvent, PathSilent
 from atmosphere.network.path.selection import PathPolicy
-from atmosphere.network.path.ways import DirectWay, RelayedWay, Way
+from atmosphere.network.path.ways import DirectWay, RelayedWay, Way, way_text
 from atmosphere.network.quic.connection import Link
 from atmosphere.network.quic.core import CloseCode
 from atmosphere.network.quic.endpoint import LinkEndpoint
@@ -287,7 +287,13 @@ class NodeLinks:
         """
         Note what became of a link's paths; dial anew when all are silent.
         """
-        self._log.debug("{peer}: {event}", peer=link.peer.short, event=event)
+        if isinstance(event, PathChanged):
+            self._log.info(
+                "{peer}: data goes by {way} now: {reason}",
+                peer=link.peer.short,
+                way=way_text(event.new),
+                reason=event.reason,
+            )
         if isinstance(event, PathSilent) and self.endpoint.link_to(link.peer) is link:
             self.endpoint.dial(link.peer, self.ways_to(link.peer)).addErrback(
                 lambda failure: self._log.debug(
@@ -337,7 +343,6 @@ class NodeLinks:
         """
         Cut the links of those that are no members any more.
         """
-        roster = self._mesh.roster
         for link in self.endpoint.links:
-            if link.membership is not None and (roster is None or link.peer not in roster):
+            if link.membership is not None and not self._mesh.has(link.peer):
                 link.close("no member of this mesh any more", CloseCode.REFUSED)

@@ -236,9 +236,25 @@ class NodeMesh:
         Let go of members whose time is long over; not when ours is over too, for
         then it may be our clock that is wrong.
         """
-        own = self._own
-        if own is not None and self._wall() <= own.not_after + TOLERANCE:
+        if self._may_judge():
             self.merge(lambda roster: roster.expire(self._wall()))
+
+    def _may_judge(self) -> bool:
+        """
+        Say whether our own certificate holds by our clock.
+        """
+        own = self._own
+        return own is not None and self._wall() <= own.not_after + TOLERANCE
+
+    def has(self, node: NodeID) -> bool:
+        """
+        Say whether a node is a member whose certificate has not ended, as far as
+        we may judge that.
+        """
+        member = None if self.roster is None else self.roster.get(node)
+        if self.roster is None or member is None:
+            return False
+        return self.roster.is_current(member, self._wall()) or not self._may_judge()
 
     def found(self, mesh_name: str, relays: Iterable[str]) -> None:
         """

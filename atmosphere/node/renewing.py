@@ -143,6 +143,7 @@ class Renewals:
         Let go of members whose time is long over, and see to our own.
         """
         self._mesh.expire()
+        self._links.recheck()
         if not self._is_due() or self._renew_ourselves():
             return
         for link in self._links.endpoint.links:

@@ -123,6 +123,26 @@ class FullDiskTests(SynchronousTestCase):
         self.mesh.publish([], ["wss://relay.example"], (), "1")
 
 
+class EndTests(WorldCase):
+    """
+    A member whose certificate has ended, because nobody renewed it.
+    """
+
+    def test_link_is_cut(self) -> None:
+        """
+        Its link is cut, as a new one would be refused.
+        """
+        first = self.world.node("portland", "198.51.100.1")
+        second = self.world.node("seattle", "198.51.100.2")
+        self.world.join(first, second)
+        self.world.until(lambda: first.is_linked(second), 10)
+        second.service._renewals.stop()
+        self.world.skip(31 * DAY)
+        self.world.until(lambda: first.link_to(second) is None, 700)
+        self.world.network.advance(100)
+        self.assertIsNone(first.link_to(second))
+
+
 class ClockTests(WorldCase):
     """
     A clock that is wrong by a year.
