@@ -1,0 +1,3 @@
+"""
+Tests that run the programs of C{docs/examples}.
+"""
