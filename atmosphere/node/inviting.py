@@ -79,6 +79,7 @@ def make_invitation(
         if each.type in (CandidateType.ADVERTISED, CandidateType.SERVER_REFLEXIVE)
         and address_kind(each.address.packed) is AddressKind.GLOBAL
     ]
+    is_proven = bool(public)
     public += [each for each in hosts if address_kind(each.packed) is AddressKind.GLOBAL]
     port = surroundings.ports.port_of(is_ipv6=False) or surroundings.ports.port_of(is_ipv6=True)
     hosts.sort(key=lambda each: address_kind(each.packed) is AddressKind.LOOPBACK)
@@ -99,7 +100,7 @@ def make_invitation(
     )
     invitations.add(invitation_of(code))
     warnings = []
-    if not relays and not public:
+    if not relays and not is_proven:
         warnings.append(
             "without a relay or a public address this code works on the local network only:"
             " give this node a relay (`atmosphere serve --relay URL`) and invite again"

@@ -35,7 +35,6 @@ from atmosphere.mesh.join import (
 )
 from atmosphere.network.path.ways import RelayedWay
 from atmosphere.network.quic.connection import Link
-from atmosphere.text import escape_peer_text
 
 from .invitations import Invitations
 from .mesh import NodeMesh
@@ -114,7 +113,7 @@ class Admission:
             return None
         stored = self._mesh.stored
         assert stored is not None
-        name = escape_peer_text(asked.wanted_name)
+        name = self._mesh.roster.name_for(asked.joiner, "") if self._mesh.roster else ""
         self._log.info("{who} ({name}) was admitted", who=who, name=name)
         roster = self._mesh.roster
         revocations = None if roster is None else roster.revocations

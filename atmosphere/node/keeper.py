@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -25,6 +25,7 @@ LOOK_EVERY = 1.0
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 60.0
 MAX_NEIGHBOURS = 32
+PATIENCE = 3.0
 
 
 @dataclass
@@ -94,6 +95,21 @@ class LinkKeeper:
         attempts = self._attempts.setdefault(node, _Attempts(self._reactor.seconds()))
         if not attempts.is_dialling:
             self._dial(node, attempts)
+
+    async def linked(self, node: NodeID, patience: float = PATIENCE) -> bool:
+        """
+        Dial a peer at once, and wait a little for the link.
+
+        @return: whether there is one; if not, the peer is dialled on.
+        """
+        self.dial_now(node)
+        until = self._reactor.seconds() + patience
+        while self._links.link_to(node) is None:
+            if self._reactor.seconds() >= until:
+                return False
+            self.hurry()
+            await deferLater(self._reactor, 0.05)
+        return True
 
     def _connected(self, link: Link) -> None:
         """

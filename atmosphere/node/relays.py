@@ -5,7 +5,7 @@ The relays that a node is connected to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -143,6 +143,14 @@ class RelaySet(MultiService):
         client = self.clients.get(way.relay)
         if client is not None:
             client.send(way.peer, datagrams)
+
+    def keep_only(self, urls: Iterable[str]) -> None:
+        """
+        Leave every relay but those.
+        """
+        kept = set(urls)
+        for url in [each for each in self.clients if each not in kept]:
+            self.clients.pop(url).disownServiceParent()
 
     def reconnect(self) -> None:
         """

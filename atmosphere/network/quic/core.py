@@ -18,6 +18,7 @@ from atmosphere.errors import AtmosphereError, DecodeError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.network.path.paths import Paths
 from atmosphere.network.path.ways import Way
+from atmosphere.text import escape_peer_text
 
 from . import core_events as events
 from .adapter import QUICConnection, Terminated
@@ -338,7 +339,7 @@ class LinkCore:
         """
         match event:
             case Terminated():
-                self._close(event.reason)
+                self._close(escape_peer_text(event.reason, 160))
                 self._end()
             case quic_events.HandshakeCompleted():
                 self._handshake_completed()
@@ -434,7 +435,9 @@ class LinkCore:
                 self.phase = Phase.PROVED
                 self._events.append(events.Welcomed(message))
             case Refused(), Phase.WELCOME_AWAITED:
-                self.close(CloseCode.REFUSED, message.reason)
+                self.close(
+                    CloseCode.REFUSED, f"it refused: {escape_peer_text(message.reason, 160)}"
+                )
             case Offer(), Phase.CONNECTED | Phase.PROVED:
                 self._events.append(events.OfferReceived(message.payload))
             case Credit(), Phase.CONNECTED | Phase.PROVED:

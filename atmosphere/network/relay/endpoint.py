@@ -109,7 +109,7 @@ def connection_endpoint(
         trustRoot=None if ca_file is None else _trust(ca_file),
         extraCertificateOptions={"raiseMinimumTo": TLSVersion.TLSv1_2},
     )
-    return wrapClientTLS(options, endpoint)
+    return wrapClientTLS(options, endpoint, clock=reactor)
 
 
 def _trust(ca_file: str) -> Any:
@@ -121,8 +121,10 @@ def _trust(ca_file: str) -> Any:
     try:
         with open(ca_file, "rb") as file:
             certificates = [Certificate.loadPEM(each) for each in _PEM.findall(file.read())]
-    except (OSError, crypto.Error) as problem:
-        raise ConfigurationError(f"{ca_file}: {problem}") from None
+    except OSError as problem:
+        raise ConfigurationError(f"{ca_file} cannot be read: {problem.strerror}") from None
+    except crypto.Error:
+        raise ConfigurationError(f"{ca_file} holds something that is no certificate") from None
     if not certificates:
         raise ConfigurationError(f"{ca_file} has no certificate in it")
     return trustRootFromCertificates(certificates)
@@ -141,7 +143,7 @@ def describe_failure(url: RelayURL, failure: Failure) -> str:
         return f"{where} does not answer; is a firewall in between?"
     if isinstance(value, (error.NoRouteError, error.ConnectError)):
         number = value.osError
-        reason = os.strerror(number) if isinstance(number, int) else str(value)
+        reason = os.strerror(number) if isinstance(number, int) else "no way leads there"
         return f"{where} cannot be reached ({reason}); is it running, and this machine online?"
     if isinstance(value, VerificationError):
         return f"{where}: the certificate is for another name"

@@ -9,6 +9,7 @@ import ipaddress
 import resource
 from collections.abc import Callable
 from dataclasses import replace
+from errno import EACCES, EADDRINUSE
 from typing import Any
 
 from cryptography import x509
@@ -52,13 +53,16 @@ def _load_certificate(config: RelayConfig) -> tuple[CertificateOptions, tuple[st
     try:
         with open(config.certificate, "rb") as file:
             chain = x509.load_pem_x509_certificates(file.read())
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{config.certificate}: no certificate: {error}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{config.certificate} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ConfigurationError(f"{config.certificate} is no certificate in PEM") from None
     try:
         with open(config.private_key, "rb") as file:
             key = load_pem_private_key(file.read(), password=None)
     except (OSError, TypeError, ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigurationError(f"{config.private_key}: no private key: {error}") from None
+        reason = getattr(error, "strerror", None) or "it is no private key in PEM"
+        raise ConfigurationError(f"{config.private_key} cannot be used: {reason}") from None
     options = CertificateOptions(
         privateKey=key,  # type: ignore[arg-type]  # typed for pyOpenSSL keys, takes both
         certificate=crypto.X509.from_cryptography(chain[0]),
@@ -207,8 +211,11 @@ class RelayService(MultiService):
                 config.port, self._factory, backlog=1024, interface=host
             )
         except CannotListenError as error:
+            is_port = getattr(error.socketError, "errno", None) in (EADDRINUSE, EACCES)
+            remedy = "--port N takes another" if is_port else "--host takes one of this machine's"
+            where = f"TCP port {config.port} of {config.host}"
             raise ListenError(
-                f"TCP port {config.port} cannot be bound: {_reason(error)}; --port N takes another",
+                f"{where} cannot be bound: {_reason(error)}; {remedy}",
                 port=config.port,
             ) from None
         if config.stun_port == 0:

@@ -36,6 +36,7 @@ class UndecidedTests(SynchronousTestCase):
         self.recorder = Recorder()
         self.transport = self.link.open_stream("slow", self.recorder)
         self.accepted = self.transport.when_accepted()
+        self.addCleanup(self.accepted.addErrback, lambda failure: None)
         self.transport.write(b"hello")
         self.world.run(0.5)
 
