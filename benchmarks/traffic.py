@@ -13,7 +13,7 @@ from twisted.internet.protocol import Protocol
 from typing_extensions import override
 from zope.interface import implementer
 
-__all__ = ["Asker", "Echo", "Sink", "Source", "Stalled"]
+__all__ = ["Asker", "Echo", "Idle", "Sink", "Source", "Stalled"]
 
 PIECE = 65_536
 
@@ -39,6 +39,12 @@ class Echo(Protocol):
         Send it back.
         """
         self.transport.write(data)
+
+
+class Idle(Protocol):
+    """
+    Says nothing.
+    """
 
 
 class Stalled(Protocol):

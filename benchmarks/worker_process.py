@@ -31,7 +31,7 @@ from atmosphere.node.config import NodeConfig
 from atmosphere.node.links import ServiceFactory
 from atmosphere.node.service import NodeService
 from atmosphere.node.store import NodeStore
-from benchmarks.traffic import Asker, Echo, Sink, Source, Stalled
+from benchmarks.traffic import Asker, Echo, Idle, Sink, Source, Stalled
 
 SERVED: dict[str, type[Protocol]] = {"echo": Echo, "sink": Sink, "stalled": Stalled}
 
@@ -77,6 +77,9 @@ class Commands:
         )
         for service, make in SERVED.items():
             self._node.links.services[f"bench.{service}"] = _serve(make)
+        idle = Factory.forProtocol(Idle)
+        idle.noisy = False
+        self._node.listen("bench.idle", idle)
         self._node.privilegedStartService()
         self._node.startService()
         await self._until(lambda: any(c.is_welcomed for c in self._node.relays.clients.values()))
@@ -192,6 +195,19 @@ class Commands:
         asker = Asker(1, 1, time.perf_counter)
         link.open_stream("bench.echo", asker)
         await asker.done
+        return {"seconds": time.perf_counter() - began}
+
+    async def open_streams(self, count: int) -> dict[str, Any]:
+        """
+        Open streams on the link by the peer's name, one after the other, and close each.
+        """
+        name = self._node.mesh.others()[0].name
+        factory = Factory.forProtocol(Idle)
+        factory.noisy = False
+        began = time.perf_counter()
+        for _ in range(count):
+            protocol = await self._node.open(name, "bench.idle", factory)
+            protocol.transport.loseConnection()  # type: ignore[attr-defined]
         return {"seconds": time.perf_counter() - began}
 
     async def make_links(self, count: int) -> dict[str, Any]:
