@@ -21,23 +21,28 @@ class PageTests(SynchronousTestCase):
     What the page says is so.
     """
 
-    def test_example(self) -> None:
+    def test_examples(self) -> None:
         """
-        The example passes.
+        The examples pass.
         """
-        found = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-        assert found is not None
-        names: dict[str, Any] = {"__name__": "example"}
-        exec(compile(found[1], str(PAGE), "exec"), names)
         result = TestResult()
-        names["EchoTests"]("test_echo").run(result)
-        self.assertEqual((result.errors, result.failures, result.testsRun), ([], [], 1))
+        for text in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
+            if (found := re.search(r"class (\w+)\(SynchronousTestCase\)", text)) is not None:
+                names: dict[str, Any] = {"__name__": "example"}
+                exec(compile(text, str(PAGE), "exec"), names)
+                names[found[1]]("test_echo").run(result)
+        self.assertEqual((result.errors, result.failures, result.testsRun), ([], [], 2))
 
     def test_names(self) -> None:
         """
-        Every method of a network or a host that the page names is there.
+        Every method that the page names is there.
         """
         text = PAGE.read_text()
-        for variable, kind in (("network", testing.SimulatedNetwork), ("host", testing.Host)):
+        for variable, kind in (
+            ("network", testing.SimulatedNetwork),
+            ("host", testing.Host),
+            ("mesh", testing.MemoryMesh),
+            ("machine", testing.Machine),
+        ):
             for name in re.findall(rf"\b{variable}\.(\w+)\(", text):
                 self.assertTrue(hasattr(kind, name), f"{variable}.{name}")
