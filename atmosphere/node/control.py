@@ -11,19 +11,13 @@ that hangs up cancels what it asked for.
 
 from __future__ import annotations
 
-import errno
 import os
-import socket
-import stat
-import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, IReactorUNIX
+from twisted.internet.defer import CancelledError, maybeDeferred
+from twisted.internet.interfaces import IAddress, IReactorTime, IReactorUNIX
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -34,15 +28,13 @@ from atmosphere.errors import (
     AtmosphereError,
     ConfigurationError,
     DecodeError,
-    ListenError,
-    StateError,
 )
-from atmosphere.services.local_socket import SocketAddress
 
 from .api import JSON, NodeAPI
 from .control_arguments import Arguments
 from .control_routes import ROUTES, Route
 from .strict_json import decode_json, encode_json
+from .unix_service import UNIXService, peer_user
 
 __all__ = ["ControlFactory", "ControlService", "peer_user"]
 
@@ -55,21 +47,6 @@ REQUEST_TIMEOUT = 10
 HOST = b"localhost"
 
 _HTTP_STATUS = {1: 409, 2: 400, 3: 404, 4: 403}
-
-
-def peer_user(transport: object) -> int | None:
-    """
-    Ask the kernel which user is on the other end of a UNIX socket.
-
-    @return: C{None} where the kernel cannot say; the socket's directory is
-        then what keeps others out.
-    """
-    if not hasattr(socket, "SO_PEERCRED"):
-        return None
-    handle = cast(Any, transport).getHandle()
-    size = struct.calcsize("3i")
-    credentials = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    return int(struct.unpack("3i", credentials)[1])
 
 
 class ControlRequest(Request):
@@ -316,31 +293,7 @@ class ControlFactory(Factory[ControlChannel]):
         """
 
 
-def _remove_stale(path: Path, address: str) -> None:
-    """
-    Remove the socket of a node that is dead.
-
-    @raise ListenError: a node answers on it, or it is no socket.
-    """
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise ListenError(f"{path} is in the way and is no socket: move it elsewhere")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(address)
-        except OSError as error:
-            if error.errno not in (errno.ECONNREFUSED, errno.ENOENT):
-                raise ListenError(f"{path}: {error.strerror}") from None
-        else:
-            raise ListenError(f"another node listens on {path}: stop it first")
-    path.unlink(missing_ok=True)
-
-
-class ControlService(Service):
+class ControlService(UNIXService):
     """
     The local API of a node, for as long as the service runs.
     """
@@ -352,54 +305,13 @@ class ControlService(Service):
         @param reactor: also an C{IReactorTime}.
         @param path: of the socket.
         """
-        self._reactor = reactor
-        self._path = path
+        super().__init__(reactor, path, MAXIMUM_CLIENTS)
         self._api = api
-        self._address: SocketAddress | None = None
-        self._listening: IListeningPort | None = None
 
     @override
-    def startService(self) -> None:
+    def make_factory(self) -> ControlFactory:
         """
-        Listen.
-
-        @raise ListenError: the socket cannot be bound.
+        Make what serves the socket.
         """
-        super().startService()
-        clock = cast(IReactorTime, self._reactor)
-        factory = ControlFactory(clock, self._api, owner=os.geteuid())
-        try:
-            self._address = SocketAddress(self._path)
-            _remove_stale(self._path, self._address.text)
-            self._listening = self._reactor.listenUNIX(
-                self._address.text,
-                cast(Any, factory),
-                backlog=MAXIMUM_CLIENTS,
-                mode=0o600,
-                wantPID=False,
-            )
-        except CannotListenError as error:
-            raise ListenError(f"{self._path} cannot be bound: {error.socketError}") from None
-        except StateError as error:
-            raise ListenError(str(error)) from None
-
-    @override
-    def stopService(self) -> Deferred[None]:
-        """
-        Listen no more, and remove the socket.
-        """
-        super().stopService()
-        listening, self._listening = self._listening, None
-        if listening is None:
-            stopped: Deferred[Any] = maybeDeferred(lambda: None)
-        else:
-            stopped = maybeDeferred(listening.stopListening)
-
-        def forget(result: object) -> None:
-            if self._address is not None:
-                self._address.close()
-                self._address = None
-            if isinstance(result, Failure):
-                result.raiseException()
-
-        return stopped.addBoth(forget)
+        clock = cast(IReactorTime, self.reactor)
+        return ControlFactory(clock, self._api, owner=os.geteuid())

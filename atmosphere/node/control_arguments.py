@@ -72,6 +72,21 @@ class Arguments:
             raise ConfigurationError(f"{name} must be true or false")
         return value
 
+    def optional_list(self, name: str, *, most: int, maximum: int) -> list[str] | None:
+        """
+        Take out a list of strings that need not be there.
+
+        @param most: how many strings it may have.
+        @param maximum: the length of each in characters.
+        """
+        value = self._values.pop(name, None)
+        if value is None:
+            return None
+        is_good = isinstance(value, list) and len(value) <= most
+        if not is_good or any(not isinstance(e, str) or len(e) > maximum for e in value):
+            raise ConfigurationError(f"{name} must be a list of at most {most} strings")
+        return list(value)
+
     def finish(self) -> None:
         """
         Refuse what nobody took.

@@ -25,7 +25,9 @@ from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.quic.connection import Link
 from atmosphere.network.relay.client import RelayClient
 from atmosphere.network.relay.frames import HelloCredentials
+from atmosphere.services.local_socket import SOCKET_NAME, STREAMS_SOCKET_NAME
 from atmosphere.services.ping import PING_SERVICE, PingServer
+from atmosphere.services.running import node_began, node_ended
 
 from .api import JSON, Emit
 from .config import NodeConfig, check_name
@@ -44,11 +46,10 @@ from .renewing import Renewals
 from .standing import Standing
 from .store import NodeStore
 from .streaming import Streaming, StreamingNode
+from .streams_port import StreamsService
 from .surroundings import Surroundings
 
 __all__ = ["NodeService"]
-
-CONTROL_SOCKET = "control.sock"
 
 
 class NodeService(StreamingNode, MultiService):
@@ -87,6 +88,7 @@ class NodeService(StreamingNode, MultiService):
         super().__init__()
         self._reactor = reactor
         self._store = store
+        self.state = store.path
         self._config = config
         self._entropy = entropy
         self._wall = wall
@@ -141,7 +143,11 @@ class NodeService(StreamingNode, MultiService):
         for url in self.surroundings.trusted_relays:
             self.relays.use(url)
         if has_control:
-            ControlService(reactor, store.path / CONTROL_SOCKET, self).setServiceParent(self)
+            ControlService(reactor, store.path / SOCKET_NAME, self).setServiceParent(self)
+            streams = StreamsService(
+                reactor, store.path / STREAMS_SOCKET_NAME, self, entropy=entropy
+            )
+            streams.setServiceParent(self)
 
     # Life.
 
@@ -163,6 +169,7 @@ class NodeService(StreamingNode, MultiService):
         if wanted is None and kept is None:
             self._store.save_udp_port(taken)
         super().privilegedStartService()
+        node_began(self)
 
     @override
     def startService(self) -> None:
@@ -170,6 +177,7 @@ class NodeService(StreamingNode, MultiService):
         Begin.
         """
         super().startService()
+        node_began(self)
         self.links.endpoint.warm_up()
         self.surroundings.start()
         self._keeper.start()
@@ -183,6 +191,7 @@ class NodeService(StreamingNode, MultiService):
         """
         Say good-bye to all peers, and end.
         """
+        node_ended(self)
         self._keeper.stop()
         self._renewals.stop()
         self.surroundings.stop()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -32,12 +33,13 @@ from atmosphere.membership import Membership
 from atmosphere.mesh.roster import Member
 from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.quic.connection import Link
-from atmosphere.network.quic.streams import LinkAddress
+from atmosphere.network.quic.streams import LinkAddress, StreamTransport
 from atmosphere.rate import TokenBucket
 from atmosphere.text import escape_peer_text
 
 from .events import EventListener, Events
 from .links import NodeLinks, ServiceFactory
+from .mesh import NodeMesh
 
 __all__ = ["Access", "ServicePort", "Streaming", "StreamingNode", "check_service"]
 
@@ -297,40 +299,65 @@ class Streaming:
         """
         Open a stream; the factory's protocol gets it once the peer has accepted.
         """
-        link = await self._connect(member, policy, deadline)
-        transport = link.open_stream(service, _Opening())
-        try:
-            left = max(0.0, deadline - self._clock.now())
-            await transport.when_accepted().addTimeout(left, self._reactor)
-            protocol = factory.buildProtocol(transport.getPeer())
-            if protocol is None:
-                raise StreamRefusedError("our own factory made no protocol for the stream")
-        except StreamRefusedError as error:
+        transport = await self._accepted(member, service, policy, deadline)
+        protocol = factory.buildProtocol(transport.getPeer())
+        if protocol is None:
             transport.abortConnection()
-            reason = escape_peer_text(str(error), 200)
-            raise StreamRefusedError(f"{member.name} refused {service}: {reason}") from None
-        except ConnectionClosed as error:
-            raise LinkError(f"the link to {member.name} ended: {error}") from None
-        except DeferredTimeoutError:
-            transport.abortConnection()
-            raise LinkError(f"{member.name} did not answer for {service} in time") from None
-        except BaseException:
-            transport.abortConnection()
-            raise
+            raise StreamRefusedError("our own factory made no protocol for the stream")
         transport.protocol = protocol
         transport.on_lost = factory.doStop
         protocol.makeConnection(transport)
         return protocol
+
+    async def _accepted(
+        self, member: Member, service: str, policy: PathPolicy, deadline: float
+    ) -> StreamTransport:
+        """
+        Open a stream, on another link if one breaks: nothing was said on it yet.
+
+        @return: a stream that the peer has accepted.
+        """
+        while True:
+            link = await self._connect(member, policy, deadline)
+            transport = link.open_stream(service, _Opening())
+            try:
+                left = max(0.0, deadline - self._clock.now())
+                await transport.when_accepted().addTimeout(left, self._reactor)
+            except StreamRefusedError as error:
+                reason = escape_peer_text(str(error), 200)
+                raise StreamRefusedError(f"{member.name} refused {service}: {reason}") from None
+            except DeferredTimeoutError:
+                transport.abortConnection()
+                raise LinkError(f"{member.name} did not answer for {service} in time") from None
+            except ConnectionClosed as error:
+                if link.is_open:
+                    raise LinkError(f"{member.name} gave {service} up: {error}") from None
+            except BaseException:
+                transport.abortConnection()
+                raise
+            else:
+                return transport
 
 
 class StreamingNode:
     """
     The part of a node's face that programs use which embed it.
 
+    @ivar state: the node's state directory.
     @ivar streaming: does the work.
+    @ivar mesh: who belongs to its mesh.
     """
 
+    state: Path
     streaming: Streaming
+    mesh: NodeMesh
+
+    def is_in_mesh(self, text: str) -> bool:
+        """
+        Say whether the node is in the mesh of that ID or name.
+        """
+        stored = self.mesh.stored
+        return stored is not None and text in (stored.mesh_id, stored.name)
 
     def connect(
         self, peer: str | NodeID, *, path: str = "auto", timeout: float = TIMEOUT

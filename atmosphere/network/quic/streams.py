@@ -28,6 +28,7 @@ from zope.interface import implementer
 from atmosphere.errors import AtmosphereError, StreamRefusedError
 from atmosphere.identity import NodeID
 
+from .manners import TCPManners
 from .stream_state import LOW_WATER
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ class LinkAddress:
     @ivar name: its name in the mesh, or empty.
     @ivar service: the service that the stream asked for.
     @ivar path: what carries the link now: C{direct}, C{punched}, C{relayed} or empty.
+    @cvar port: 0, for programs that write down where a connection comes from.
     """
+
+    port = 0
 
     def __init__(self, node: NodeID, service: str, name: str = "", path: str = "") -> None:
         self.node = node
@@ -53,13 +57,20 @@ class LinkAddress:
         self.name = name
         self.path = path
 
+    @property
+    def host(self) -> str:
+        """
+        The node, for programs that write down where a connection comes from.
+        """
+        return self.name or str(self.node)
+
     @override
     def __repr__(self) -> str:
         return f"LinkAddress({self.name or self.node.short!r}, {self.service!r}, {self.path!r})"
 
 
 @implementer(ITransport, IConsumer, IPushProducer)
-class StreamTransport:
+class StreamTransport(TCPManners):
     """
     A stream, seen by the protocol that runs on it.
 
