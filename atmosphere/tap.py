@@ -25,6 +25,7 @@ from typing_extensions import override
 
 from atmosphere import __version__
 from atmosphere.errors import AtmosphereError, ConfigurationError
+from atmosphere.node.clock import use_steady_clock
 from atmosphere.node.config import NodeConfig, with_options
 from atmosphere.node.program import program_for
 from atmosphere.node.relay_options import relay_config
@@ -392,6 +393,7 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
+    use_steady_clock(reactor)
     roles = _Roles()
     if options["relay"]:
         from atmosphere.node.relaying import make_relay

@@ -31,6 +31,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 
 from atmosphere.errors import AtmosphereError
+from atmosphere.node.clock import use_steady_clock
 
 from .options import Settings
 
@@ -185,6 +186,7 @@ def run(work: Work, settings: Settings, *, quieter: int = 0) -> int:
     begin_logging(settings, sys.stderr, quieter=quieter)
     from twisted.internet import reactor  # noqa: TID251, the one place of the command line
 
+    use_steady_clock(reactor)
     ending = _Ending(reactor)
     reactor.callWhenRunning(ending.begin, work)
     reactor.run()

@@ -184,7 +184,8 @@ def redeem_rule(
 
 class TryLimits:
     """
-    How often one source may try: 10 times at once, and 10 times a minute.
+    How often one source may fail: 10 times at once, and 10 times a minute. Tries
+    that succeed cost nothing, so that many may join through one relay.
     """
 
     def __init__(self) -> None:
@@ -192,18 +193,24 @@ class TryLimits:
 
     def may_try(self, source: Hashable, now: float) -> bool:
         """
-        Count a try.
+        Say whether a source may try once more.
 
         @param source: an address; of IPv6 the first 64 bits; of what came
             through a relay, the relay.
-        @return: whether the try is still within the limit.
+        """
+        bucket = self._sources.get(source)
+        return bucket is None or bucket.level(now) >= 1
+
+    def failed(self, source: Hashable, now: float) -> None:
+        """
+        Count a try that failed.
         """
         bucket = self._sources.get(source)
         if bucket is None:
             self._make_room(now)
             bucket = TokenBucket(TRIES_PER_MINUTE / 60, TRIES_PER_MINUTE)
             self._sources[source] = bucket
-        return bucket.take(1, now)
+        bucket.take(1, now)
 
     def _make_room(self, now: float) -> None:
         """

@@ -33,7 +33,7 @@ from atmosphere.mesh.join import (
     Joiner,
     RedeemAsked,
 )
-from atmosphere.network.path.ways import RelayedWay
+from atmosphere.network.path.ways import way_source
 from atmosphere.network.quic.connection import Link
 
 from .invitations import Invitations
@@ -90,7 +90,10 @@ class Admission:
                 revocations=None if roster is None else roster.revocations,
             )
 
-        return self._invitations.redeem(asked.invite_id, asked.joiner, check)
+        outcome = self._invitations.redeem(asked.invite_id, asked.joiner, check)
+        if isinstance(outcome, Refused):
+            self._limits.failed(source, self._now())
+        return outcome
 
     def answer(self, issuer: Issuer, asked: RedeemAsked, source: Hashable) -> bytes | None:
         """
@@ -231,8 +234,6 @@ def serve_guest(admission: Admission, link: Link) -> IssuerProtocol:
     Serve one who wants to join.
     """
     path = link.path
-    way = None if path is None else path.way
-    source = way.relay if isinstance(way, RelayedWay) else getattr(way, "address", None)
-    host = source if isinstance(source, str) or source is None else source.host
+    source = "" if path is None else way_source(path.way)
     issuer = Issuer(link.peer, binding=link.core.quic.channel_binding())
-    return IssuerProtocol(admission, issuer, host)
+    return IssuerProtocol(admission, issuer, source)

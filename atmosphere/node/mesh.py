@@ -25,7 +25,7 @@ from atmosphere.membership import (
 )
 from atmosphere.mesh.join import Admitted, Introduced
 from atmosphere.mesh.record import sign_record
-from atmosphere.mesh.roster import Change, Joined, Left, Member, Roster, Updated
+from atmosphere.mesh.roster import Change, Cloned, Joined, Left, Member, Roster, Updated
 
 from .database import StoredMember
 from .store import NodeStore, StoredMesh
@@ -187,8 +187,21 @@ class NodeMesh:
         else:
             self._is_disk_good = True
         for each in changes:
+            if isinstance(each, Cloned):
+                self._warn_of_clone(each)
             for listener in list(self.listeners):
                 listener(each)
+
+    def _warn_of_clone(self, cloned: Cloned) -> None:
+        """
+        Say that two machines use one key, and where they are.
+        """
+        self._log.error(
+            "two machines use the key of {node}: one at {ours}, one at {theirs}",
+            node=cloned.node.short,
+            ours=", ".join(map(str, cloned.ours.endpoints)) or "no address",
+            theirs=", ".join(map(str, cloned.theirs.endpoints)) or "no address",
+        )
 
     def _save(self) -> None:
         """

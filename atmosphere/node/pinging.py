@@ -6,6 +6,7 @@ The command C{ping}: how long a reply takes, and by which path.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
@@ -29,6 +30,8 @@ __all__ = ["PingRun", "path_of"]
 
 JSON = dict[str, Any]
 RETRY_PAUSE = 0.25
+#: The replies that a run without end remembers, the last ones.
+MAX_REPLIES = 10_000
 
 
 def path_of(link: Link) -> JSON | None:
@@ -72,7 +75,8 @@ class PingRun:
     until_direct: bool
     emit: Callable[[JSON], None]
     _sent: int = 0
-    _replies: list[JSON] = field(default_factory=list)
+    _replies: deque[JSON] = field(default_factory=lambda: deque(maxlen=MAX_REPLIES))
+    _received: int = 0
     _first_reply: float | None = None
     _direct: float | None = None
     _pause: Deferred[None] | None = None
@@ -160,6 +164,7 @@ class PingRun:
             self._direct = now - started
         reply = {"seq": number, "rtt_ms": round(rtt * 1000, 3), "path": path}
         self._replies.append(reply)
+        self._received += 1
         self.emit(reply)
 
     def _left(self, started: float) -> float:
@@ -219,14 +224,14 @@ class PingRun:
             "peer": self.name,
             "node_id": str(self.node),
             "sent": self._sent,
-            "received": len(times),
+            "received": self._received,
             "rtt_ms": {"min": min(times), "median": median(times), "max": max(times)}
             if times
             else None,
             "path": self._replies[-1]["path"] if self._replies else None,
             "first_reply_ms": _ms(self._first_reply),
             "direct_ms": _ms(self._direct),
-            "replies": self._replies,
+            "replies": list(self._replies),
         }
 
 

@@ -13,7 +13,7 @@ from twisted.application.service import MultiService
 from twisted.logger import Logger
 
 from atmosphere.addresses import AddressKind, TransportAddress, address_kind
-from atmosphere.errors import ConfigurationError
+from atmosphere.errors import ConfigurationError, DecodeError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.network.path.ways import RelayedWay, Way
 from atmosphere.network.relay.client import RelayClient
@@ -23,6 +23,25 @@ from atmosphere.network.stun.discovery import Server
 __all__ = ["RelaySet"]
 
 MAX_RELAYS = 8
+MAX_RELAYS_OF_PEERS = 8
+
+
+def _is_public(url: str) -> bool:
+    """
+    Say whether a relay that a peer named may be dialled: over TLS, and not at an
+    address that is ours, or our network's, alone.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if parts.scheme != "wss" or host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return address_kind(TransportAddress(host, 443).packed) is AddressKind.GLOBAL
+    except DecodeError:
+        return True  # a name
 
 
 class RelaySet(MultiService):
@@ -91,7 +110,7 @@ class RelaySet(MultiService):
         """
         client = self.clients.get(url)
         if client is None:
-            if len(self.clients) >= MAX_RELAYS:
+            if len(self.clients) >= MAX_RELAYS + MAX_RELAYS_OF_PEERS:
                 return None
             client = self._make(url)
             self.clients[url] = client
@@ -105,7 +124,11 @@ class RelaySet(MultiService):
 
         @param known: the URLs that may be C{ws://}.
         """
-        if not url.startswith("wss://") and url not in known:
+        if url in self.clients:
+            return self.clients[url]
+        is_known = url in known
+        theirs = [each for each in self.clients if each not in known]
+        if not is_known and (len(theirs) >= MAX_RELAYS_OF_PEERS or not _is_public(url)):
             return None
         try:
             return self.use(url)

@@ -184,14 +184,23 @@ class TryLimitTests(SynchronousTestCase):
 
     def test_ten_a_minute(self) -> None:
         """
-        Ten tries at once, then one each six seconds, for each source by itself.
+        Ten failures at once, then one each six seconds, for each source by itself.
         """
         limits = TryLimits()
-        tries = [limits.may_try("192.0.2.1", 5.0) for _ in range(11)]
-        self.assertEqual(tries, [True] * 10 + [False])
+        for _ in range(10):
+            self.assertTrue(limits.may_try("192.0.2.1", 5.0))
+            limits.failed("192.0.2.1", 5.0)
+        self.assertFalse(limits.may_try("192.0.2.1", 5.0))
         self.assertTrue(limits.may_try("192.0.2.2", 5.0))
         self.assertFalse(limits.may_try("192.0.2.1", 10.0))
         self.assertTrue(limits.may_try("192.0.2.1", 11.1))
+
+    def test_success_is_free(self) -> None:
+        """
+        Any number may join from one place, one after the other.
+        """
+        limits = TryLimits()
+        self.assertTrue(all(limits.may_try("ws://relay", 5.0) for _ in range(1000)))
 
     def test_bounded(self) -> None:
         """
@@ -199,7 +208,7 @@ class TryLimitTests(SynchronousTestCase):
         """
         limits = TryLimits()
         for number in range(MAXIMUM_SOURCES + 10):
-            limits.may_try(number, 5.0)
+            limits.failed(number, 5.0)
         self.assertEqual(len(limits._sources), MAXIMUM_SOURCES)
-        limits.may_try("new", 100.0)
+        limits.failed("new", 100.0)
         self.assertEqual(len(limits._sources), 1)

@@ -134,7 +134,7 @@ class RelaySetTests(SynchronousTestCase):
         self.assertIs(self.ours.use(RELAY_URL), first)
         for number in range(20):
             self.ours.use(f"ws://relay{number}.example:8080")
-        self.assertEqual(len(self.ours.clients), 8)
+        self.assertEqual(len(self.ours.clients), 16)
         self.assertIsNone(self.ours.use("ws://one-more.example:8080"))
         self.assertRaises(ConfigurationError, self.theirs.use, "ftp://relay.example")
 
@@ -147,6 +147,19 @@ class RelaySetTests(SynchronousTestCase):
         self.assertIsNotNone(self.ours.use_for_peer(plain, [plain]))
         self.assertIsNotNone(self.ours.use_for_peer(secure, []))
         self.assertIsNone(self.ours.use_for_peer("wss://", []))
+        for inner in ("127.0.0.1", "10.0.0.1", "169.254.169.254", "[::1]", "localhost"):
+            self.assertIsNone(self.ours.use_for_peer(f"wss://{inner}", []), inner)
+
+    def test_peers_relays_are_few(self) -> None:
+        """
+        Peers cannot fill the places of the user's own relays.
+        """
+        for number in range(20):
+            self.ours.use_for_peer(f"wss://relay{number}.example", [RELAY_URL])
+        self.assertEqual(len(self.ours.clients), 8)
+        self.assertIsNotNone(self.ours.use(RELAY_URL))
+        self.ours.keep_only([RELAY_URL])
+        self.assertEqual(list(self.ours.clients), [RELAY_URL])
 
     def test_reconnect(self) -> None:
         """

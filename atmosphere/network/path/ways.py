@@ -8,13 +8,14 @@ L{atmosphere.network.path.paths}.
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.identity import NodeID
 
-__all__ = ["DirectWay", "RelayedWay", "Way", "way_text"]
+__all__ = ["DirectWay", "RelayedWay", "Way", "way_source", "way_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +58,14 @@ def way_text(way: Way | None) -> str:
             return f"relay {relay}"
         case never:
             assert_never(never)
+
+
+def way_source(way: Way) -> str:
+    """
+    Say what counts as one source: a relay, an IPv4 address, an IPv6 /64.
+    """
+    if isinstance(way, RelayedWay):
+        return way.relay
+    if not way.address.is_ipv6:
+        return way.address.host
+    return str(ipaddress.ip_network((way.address.packed[:8] + bytes(8), 64)))

@@ -6,11 +6,10 @@ or takes the places of all others. The figures are in C{docs/protocols/link.md},
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from atmosphere.network.path.ways import RelayedWay, Way
+from atmosphere.network.path.ways import RelayedWay, Way, way_source
 
 __all__ = ["GUEST_TIME", "MAX_GUESTS", "MAX_LINKS_OF_PEER", "Guests", "HalfOpen"]
 
@@ -28,17 +27,6 @@ GUEST_TIME = 60.0
 MAX_LINKS_OF_PEER = 8
 
 
-def _source_of(way: Way) -> str:
-    """
-    Say what counts as one source: a relay, an IPv4 address, an IPv6 /64.
-    """
-    if isinstance(way, RelayedWay):
-        return way.relay
-    if not way.address.is_ipv6:
-        return way.address.host
-    return str(ipaddress.ip_network((way.address.packed[:8] + bytes(8), 64)))
-
-
 class HalfOpen(Generic[LinkT]):
     """
     Counts the diallers of each source that are not proven yet. Only those are to
@@ -53,7 +41,7 @@ class HalfOpen(Generic[LinkT]):
         """
         Say whether there is room for one more by that way.
         """
-        source = _source_of(way)
+        source = way_source(way)
         is_relay = isinstance(way, RelayedWay)
         most = MAX_HALF_OPEN_OF_RELAY if is_relay else MAX_HALF_OPEN_OF_ADDRESS
         return sum(1 for each in self._sources.values() if each == source) < most
@@ -62,7 +50,7 @@ class HalfOpen(Generic[LinkT]):
         """
         Count a dialler.
         """
-        self._sources[link] = _source_of(way)
+        self._sources[link] = way_source(way)
 
     def went(self, link: LinkT) -> None:
         """
