@@ -43,13 +43,13 @@ class Standing:
         self._links = links
         self._surroundings = surroundings
         self._wall = wall
-        self._last_seen: dict[NodeID, float] = {}
 
     def heard(self, node: NodeID) -> None:
         """
         Note that we heard a member just now.
         """
-        self._last_seen[node] = self._wall()
+        if self._mesh.roster is not None:
+            self._mesh.roster.saw(node, self._wall())
 
     def status(self) -> JSON:
         """
@@ -94,8 +94,7 @@ class Standing:
             return "connected"
         if self._mesh.roster is None or not self._mesh.roster.is_current(member, wall):
             return "gone"
-        seen = max(member.seen, self._last_seen.get(member.node, 0.0))
-        return "reachable" if wall - seen < REACHABLE_FOR else "away"
+        return "reachable" if wall - member.seen < REACHABLE_FOR else "away"
 
     def peers(self) -> list[JSON]:
         """

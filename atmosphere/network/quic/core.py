@@ -56,6 +56,7 @@ class LinkCore:
     @ivar peer: who the other end is: wanted, or proven.
     @ivar paths: what is known of each way to the peer.
     @ivar streams: the streams and their credit.
+    @ivar has_failed: the QUIC library failed, and the link with it.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class LinkCore:
         self._heard_by: Way | None = None
         self._nudges: Way | None = None
         self._is_nudged = False
+        self.has_failed = False
         self._has_ended = False
         self._now = now
         self.streams = StreamTable(quic, self._events, self._grant, self._control.earn)
@@ -339,6 +341,7 @@ class LinkCore:
         """
         match event:
             case Terminated():
+                self.has_failed = event.is_ours
                 self._close(escape_peer_text(event.reason, 160))
                 self._end()
             case quic_events.HandshakeCompleted():

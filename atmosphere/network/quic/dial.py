@@ -51,7 +51,6 @@ class Dial:
         self._links: list[Link] = []
         self._calls: list[IDelayedCall] = []
         self._is_done = False
-        self._last_reason = "no answer"
 
     def start(self) -> None:
         """
@@ -101,7 +100,6 @@ class Dial:
         if link not in self._links or self._is_done:
             return
         self._links.remove(link)
-        self._last_reason = reason
         if not self._links:
             self.fail(LinkError(reason))
 

@@ -438,6 +438,9 @@ class LinkEndpoint:
         """
         self._guests.went(link)
         self._half_open.went(link)
+        if link.core.has_failed:
+            self.counters.failed_inside += 1
+            self._log.error("{link}: {reason}", link=link, reason=reason)
         was_connected = link.is_connected
         peer = link.core.peer
         if peer is not None and self._current.get(peer) is link:

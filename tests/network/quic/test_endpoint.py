@@ -469,3 +469,27 @@ class RelayedThenDirectTests(SynchronousTestCase):
         (sink,) = b.accepted
         assert isinstance(sink, Recorder)
         self.assertEqual(len(sink.data), sent)
+
+
+class FailureTests(SynchronousTestCase):
+    """
+    When the QUIC library fails, one link ends, and that is counted.
+    """
+
+    def test_counted(self) -> None:
+        """
+        The link ends on our side with the failure's name, the endpoint goes on.
+        """
+        world = World()
+        a, b = world.node(1), world.node(2)
+        dialling = a.endpoint.dial(b.key.node_id, a.ways_to(b))
+        world.run(1.0)
+        link = self.successResultOf(dialling)
+        waiting = link.when_closed()
+        link.core.quic._guard(lambda: dict[str, int]()["missing"])
+        link.pump()
+        self.assertIn("KeyError", str(self.successResultOf(waiting)))
+        self.assertEqual(a.endpoint.counters.failed_inside, 1)
+        again = a.endpoint.dial(b.key.node_id, a.ways_to(b))
+        world.run(2.0)
+        self.assertTrue(self.successResultOf(again).is_open)
