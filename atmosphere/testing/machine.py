@@ -23,6 +23,7 @@ from atmosphere.network.relay.service import RelayService
 from atmosphere.node.config import NodeConfig
 from atmosphere.node.service import NodeService
 from atmosphere.node.store import NodeStore
+from atmosphere.services.running import node_ended
 
 from .host import Host
 from .link import Link as Line
@@ -114,6 +115,7 @@ class Machine:
         """
         Close the files, as the system does for a process that has ended.
         """
+        node_ended(self.service)
         if self._store is not None:
             self._store.close()
             self._store = None

@@ -153,6 +153,22 @@ class ProgramTests(ExampleTestCase):
         self.assertEqual(gateway.err, "")
         self.assert_no_traceback()
 
+    def test_plain(self) -> None:
+        """
+        C{plain.py} reaches a member by an endpoint string alone, through the node
+        of its machine.
+        """
+        self.twistd("echo.tac")
+        seattle = self.make_member("seattle")
+        seattle.serve()
+        ended = self.run_command(
+            *self.python("plain.py", "atmosphere:vancouver:echo", "good evening"),
+            program=PYTHON,
+            environment=seattle.environment,
+        )
+        self.assertEqual(ended.out, "good evening\n")
+        self.assert_no_traceback()
+
     def test_application(self) -> None:
         """
         C{test_greeter.py} passes.

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from typing_extensions import override
 
 from atmosphere.errors import ConfigurationError
+from atmosphere.services.running import running_node
 from atmosphere.testing import SYMMETRIC, MemoryMesh, TraceRecord
 
 
@@ -150,5 +151,9 @@ class MemoryMeshTests(SynchronousTestCase):
             mesh.node("tacoma")
             mesh.machines["portland"].kill()
             mesh.machines["seattle"].host.sleep()
+            killed, alive = (mesh.machines[name].service.state for name in ("portland", "tacoma"))
+            self.assertIsNone(running_node(killed, None))
+            self.assertIsNotNone(running_node(alive, None))
+        self.assertIsNone(running_node(alive, None))
         self.assertFalse(folder.exists())
         self.assertEqual(clock.getDelayedCalls(), [])
