@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.logger import Logger
 
 from atmosphere.addresses import TransportAddress
-from atmosphere.errors import DecodeError, NoPathError, StreamRefusedError
+from atmosphere.errors import ConfigurationError, DecodeError, NoPathError, StreamRefusedError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.membership import Membership
 from atmosphere.network.path.exchange import decode_offer, encode_offer
@@ -26,6 +26,7 @@ from atmosphere.network.quic.endpoint import LinkEndpoint
 from atmosphere.network.relay.client import RelayClient
 from atmosphere.rate import TokenBucket
 
+from .apart import ApartLinks
 from .mesh import NodeMesh
 from .ports import NodePorts
 from .relays import RelaySet
@@ -80,6 +81,7 @@ class NodeLinks:
         self._entropy = entropy
         self._policy = policy
         self._budget = TokenBucket(CHECKS_PER_SECOND, CHECKS_PER_SECOND)
+        self._apart = ApartLinks(reactor, self._dial_apart)
         self.endpoint = LinkEndpoint(reactor, key, instance, self, entropy=entropy)
 
     @property
@@ -115,15 +117,18 @@ class NodeLinks:
         *,
         relays: Iterable[str] = (),
         endpoints: Iterable[TransportAddress] = (),
+        policy: PathPolicy | None = None,
     ) -> list[Way]:
         """
         List the ways that may lead to a peer now.
 
         @param relays: URLs that a join code names.
         @param endpoints: addresses that a join code names.
+        @param policy: which of them may be used; by default as configured.
         """
         ways: list[Way] = []
-        if self._policy is not PathPolicy.DIRECT:
+        policy = policy or self._policy
+        if policy is not PathPolicy.DIRECT:
             for url in self.relay_urls_of(peer, relays):
                 client = self._relays.clients.get(url)
                 if client is not None and client.is_welcomed:
@@ -137,7 +142,7 @@ class NodeLinks:
             if rules.refusal(address, is_near=self._surroundings.is_near(address)) is None
             and self._ports.port_of(is_ipv6=address.is_ipv6) is not None
         ]
-        if self._policy is not PathPolicy.RELAYED:
+        if policy is not PathPolicy.RELAYED:
             ways += direct[:MAX_DIRECT]
         return ways
 
@@ -172,13 +177,41 @@ class NodeLinks:
             return nowhere
         return self.endpoint.dial(peer, known)
 
+    def connect_apart(self, peer: NodeID, policy: PathPolicy) -> Deferred[Link]:
+        """
+        Find a link beside the current one that has a policy of its own, or make it.
+
+        That of policy C{direct} may begin relayed: punching takes a relay.
+
+        @return: as L{connect}.
+        @raise ConfigurationError: the node may not use such paths.
+        """
+        if policy is self._policy:
+            return self.connect(peer)
+        if self._policy is not PathPolicy.AUTO:
+            raise ConfigurationError(f"this node is set to {self._policy.value} paths only")
+        allowed = PathPolicy.AUTO if policy is PathPolicy.DIRECT else policy
+        known = self.ways_to(peer, policy=allowed)
+        if not known:
+            nowhere: Deferred[Link] = Deferred()
+            nowhere.errback(NoPathError(f"no way to it is known that may be {policy.value}"))
+            return nowhere
+        return self._apart.connect(peer, policy, known)
+
+    def _dial_apart(self, peer: NodeID, ways: Sequence[Way], policy: PathPolicy) -> Link:
+        """
+        Make the first flight of a link beside the current one.
+        """
+        return self.endpoint.dial_apart(peer, ways, policy)
+
     def set_policy(self, policy: PathPolicy) -> None:
         """
         Change which paths may be used, on the links that are there too.
         """
         self._policy = policy
         for link in self.endpoint.links:
-            link.call_core(link.core.paths.set_policy, policy, link.now())
+            if not link.is_apart:
+                link.call_core(link.core.paths.set_policy, policy, link.now())
 
     # What an endpoint asks: see L{LinkPolicy}.
 
@@ -272,6 +305,9 @@ class NodeLinks:
         else:
             kind = "asking to be let in by" if link.is_dialler else "a guest:"
         self._log.info("{kind} {peer}", kind=kind, peer=link.peer.short)
+        if link.is_apart:
+            self._apart.connected(link)
+            return
         for listener in list(self.on_connected):
             listener(link)
 
@@ -280,6 +316,8 @@ class NodeLinks:
         Note the end of a link.
         """
         self._log.info("the link with {peer} ended: {reason}", peer=link.peer.short, reason=reason)
+        if link.is_apart:
+            return
         for listener in list(self.on_closed):
             listener(link, reason)
 

@@ -17,6 +17,7 @@ from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
@@ -31,6 +32,7 @@ from atmosphere.errors import (
 from atmosphere.identity import NodeID
 from atmosphere.membership import Membership
 from atmosphere.mesh.roster import Member
+from atmosphere.network.path.reports import PathChanged, PathEvent
 from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.quic.connection import Link
 from atmosphere.network.quic.streams import LinkAddress, StreamTransport
@@ -75,6 +77,13 @@ def _everyone(member: Membership, service: str) -> str | None:
     Let every member in: whoever is on a link with us is one.
     """
     return None
+
+
+def _is_direct(link: Link) -> bool:
+    """
+    Say whether what goes to a peer goes there without a relay.
+    """
+    return link.path is not None and link.path.kind != "relayed"
 
 
 class _Opening(Protocol):
@@ -240,16 +249,49 @@ class Streaming:
 
         @raise LinkError: there is none in time.
         """
-        reason = "no answer in time"
+        reason = "no answer in time" if policy is not PathPolicy.DIRECT else "by a relay at most"
         while (left := deadline - self._clock.now()) > 0:
             try:
-                return await self._links.connect(member.node).addTimeout(left, self._reactor)
+                return await self._link(member, policy, left)
             except DeferredTimeoutError:
                 break
             except LinkError as error:
                 reason = str(error)
                 await deferLater(self._reactor, min(left, RETRY_PAUSE))
         raise LinkError(f"{member.name} is not reached: {escape_peer_text(reason, 200)}")
+
+    async def _link(self, member: Member, policy: PathPolicy, left: float) -> Link:
+        """
+        Find a link, or make it, by paths of one kind if that is wanted.
+        """
+        if policy is PathPolicy.AUTO:
+            return await self._links.connect(member.node).addTimeout(left, self._reactor)
+        deadline = self._clock.now() + left
+        connecting = self._links.connect_apart(member.node, policy)
+        link = await connecting.addTimeout(left, self._reactor)
+        while policy is PathPolicy.DIRECT and not _is_direct(link):
+            left = max(0.0, deadline - self._clock.now())
+            await self._path_change(link).addTimeout(left, self._reactor)
+        return link
+
+    def _path_change(self, link: Link) -> Deferred[None]:
+        """
+        Wait until a link takes another path.
+
+        @return: cancelling it ends the waiting.
+        """
+
+        def look(other: Link, event: PathEvent) -> None:
+            if other is link and isinstance(event, PathChanged) and not changed.called:
+                changed.callback(None)
+
+        def end(result: Failure | None) -> Failure | None:
+            self._links.on_path.remove(look)
+            return result
+
+        changed: Deferred[None] = Deferred()
+        self._links.on_path.append(look)
+        return changed.addBoth(end)
 
     def open(
         self,

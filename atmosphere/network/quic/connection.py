@@ -153,6 +153,7 @@ class Link:
     @ivar instance: the peer's process, 16 bytes; empty until it is connected.
     @ivar generation: how many links its dialler had with the peer before, one
         after the other.
+    @ivar is_apart: it is never current, see L{atmosphere.node.apart}.
     @ivar is_silent: nothing has come from the peer for 6.5 s by any path.
     """
 
@@ -173,7 +174,7 @@ class Link:
         self.membership: Membership | None = None
         self.instance = b""
         self.generation = core.generation
-        self.is_silent = False
+        self.is_apart = self.is_silent = False
         self.is_connected = False
         self._reactor = reactor
         self._owner = owner
@@ -342,6 +343,7 @@ class Link:
         """
         self._transports.pop(stream_id, None)
         self.call_core(self.core.streams.refuse, stream_id, reason)
+        self.call_soon(self.call_core, self.core.streams.stop, stream_id)
 
     def stream_waiting(self, stream_id: int) -> int:
         """
@@ -474,8 +476,7 @@ class Link:
 
     def _path_event(self, event: PathEvent) -> None:
         """
-        Note silence and its end; a PING makes data flow at once on a path
-        that came back.
+        Note silence and its end; a PING makes data flow at once on a path that came back.
         """
         if isinstance(event, PathSilent):
             self.is_silent = True

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from atmosphere.engine_driver import EngineClock
 from atmosphere.errors import AtmosphereError, DecodeError, LinkError
 from atmosphere.identity import NodeID, NodeKey
+from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.path.ways import Way, way_text
 from atmosphere.network.stun.attributes import USERNAME
 from atmosphere.network.stun.message import Class, decode_message
@@ -29,7 +30,7 @@ from .core import CloseCode, LinkCore
 from .credentials import make_credentials
 from .crowd import MAX_LINKS_OF_PEER, Guests, HalfOpen
 from .dial import Dial
-from .handshake import MAX_GENERATION, Proof, Welcome
+from .handshake import APART, MAX_GENERATION, Proof, Welcome
 
 __all__ = ["LinkEndpoint"]
 
@@ -140,12 +141,26 @@ class LinkEndpoint:
             dial.start()
         return dial.wait()
 
-    def _start_dial(self, peer: NodeID, ways: Sequence[Way]) -> Link:
+    def dial_apart(self, peer: NodeID, ways: Sequence[Way], policy: PathPolicy) -> Link:
+        """
+        Make the first flight of a link beside the current one, with a policy of its own.
+        """
+        link = self._start_dial(peer, ways, policy)
+        link.is_apart = True
+        return link
+
+    def _start_dial(
+        self, peer: NodeID, ways: Sequence[Way], policy: PathPolicy | None = None
+    ) -> Link:
         """
         Make the first flight of one attempt.
+
+        @param policy: of a link apart.
         """
         now = self._clock.now()
         paths = self._policy.make_paths(peer, True, now)
+        if policy is not None:
+            paths.set_policy(policy, now)
         for way in ways:
             paths.add_initial_way(way)
         core = LinkCore(
@@ -156,7 +171,7 @@ class LinkEndpoint:
             now=now,
             peer=peer,
             chain=self._policy.own_chain(),
-            generation=self._next_generation(peer),
+            generation=self._next_generation(peer) if policy is None else APART,
             offer=self._policy.offer(paths, peer),
         )
         return self._adopt(core)
@@ -166,7 +181,7 @@ class LinkEndpoint:
         Say of which generation a new link to a peer is: later than the present one.
         """
         current = self._current.get(peer)
-        return 0 if current is None else min(current.generation + 1, MAX_GENERATION)
+        return 1 if current is None else min(current.generation + 1, MAX_GENERATION)
 
     def _dial_over(self, dial: Dial) -> None:
         """
@@ -328,6 +343,7 @@ class LinkEndpoint:
             return
         link.instance = proof.instance
         link.generation = proof.generation
+        link.is_apart = proof.generation == APART
         link.core.welcome(self._policy.own_chain())
         self._connected(link)
 
@@ -359,13 +375,15 @@ class LinkEndpoint:
             elif other.membership is None and link.membership is not None:
                 other.close("the guest is a member now", CloseCode.REPLACED)
         older = self._current.get(peer)
-        if older is None or not older.is_open or self._newer_wins(older, link):
+        if link.is_apart:
+            retired: Link | None = link
+        elif older is None or not older.is_open or self._newer_wins(older, link):
             self._current[peer] = link
             retired = older
         else:
             retired = link
         dial = self._dials.get(peer)
-        if dial is not None:
+        if dial is not None and not link.is_apart:
             dial.succeed(link)
         if not link.is_dialler:
             link.core.send_offer(self._policy.offer(link.core.paths, peer))
@@ -417,6 +435,8 @@ class LinkEndpoint:
         """
         if not link.is_open:
             return False
+        if link.is_apart:
+            return not link.open_streams
         current = self._current.get(link.peer)
         if current is None or current is link:
             return False
@@ -446,7 +466,7 @@ class LinkEndpoint:
         if peer is not None and self._current.get(peer) is link:
             del self._current[peer]
             for other in self._links:
-                if other is not link and other.is_open and other.peer == peer:
+                if other.is_open and other.peer == peer and not other.is_apart:
                     self._current[peer] = other
         if peer is not None and (dial := self._dials.get(peer)) is not None:
             dial.attempt_failed(link, reason)

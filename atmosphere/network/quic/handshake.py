@@ -31,6 +31,8 @@ MAX_CHAIN_LENGTH = 4_096
 MAX_OFFER_LENGTH = 4_096
 INSTANCE_LENGTH = 16
 MAX_GENERATION = 2**32 - 1
+#: The generation of a link that is never the current one.
+APART = 0
 _DOMAIN = b"atmosphere link proof v1\x00"
 
 
@@ -43,7 +45,7 @@ class Proof:
     @ivar instance: 16 bytes of its process.
     @ivar chain: its membership chain, or empty.
     @ivar generation: one more than that of the link to the listener that the
-        dialler had when it dialled; 0 if it had none.
+        dialler had when it dialled; 1 if it had none, 0 for a link apart.
     @ivar signature: 64 bytes, see L{make_proof}.
     """
 
