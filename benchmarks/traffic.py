@@ -162,7 +162,12 @@ class Asker(Protocol):
 
     transport: Any
 
-    def __init__(self, size: int, rounds: int, elapsed: Callable[[], float]) -> None:
+    def __init__(
+        self, size: int, rounds: int, elapsed: Callable[[], float], *, stays: bool = False
+    ) -> None:
+        """
+        @param stays: whether the connection stays open afterwards.
+        """
         self.done: Deferred[list[float]] = Deferred()
         self._question = bytes(size)
         self._rounds = rounds
@@ -170,6 +175,7 @@ class Asker(Protocol):
         self._times: list[float] = []
         self._missing = 0
         self._asked_at = 0.0
+        self._stays = stays
 
     @override
     def connectionMade(self) -> None:
@@ -198,5 +204,6 @@ class Asker(Protocol):
         if len(self._times) < self._rounds:
             self._ask()
         else:
-            self.transport.loseConnection()
+            if not self._stays:
+                self.transport.loseConnection()
             self.done.callback(self._times)

@@ -26,7 +26,11 @@ __all__ = ["Worker", "joined_pair"]
 class Worker:
     """
     The benchmark's side of one process.
+
+    @ivar state: the state directory of its node, if it has one.
     """
+
+    state = ""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -78,7 +82,10 @@ class Worker:
 
 @contextmanager
 def joined_pair(
-    policy: str = "auto", proxy: Callable[[int], int] | None = None
+    policy: str = "auto",
+    proxy: Callable[[int], int] | None = None,
+    *,
+    has_control: bool = False,
 ) -> Iterator[tuple[Worker, Worker, RelayProcess]]:
     """
     Start a relay and two nodes in one mesh, linked.
@@ -86,6 +93,7 @@ def joined_pair(
     @param policy: which paths they use.
     @param proxy: begins a proxy before the relay, whose port it is told, and
         returns its own.
+    @param has_control: whether the nodes have their local sockets.
     """
     with ExitStack() as stack:
         relay = start_relay()
@@ -96,7 +104,15 @@ def joined_pair(
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="atmosphere-"))
             worker = Worker()
             stack.callback(worker.stop)
-            worker.call("start", name=name, state=f"{folder}/state", relay=url, policy=policy)
+            worker.state = f"{folder}/state"
+            worker.call(
+                "start",
+                name=name,
+                state=worker.state,
+                relay=url,
+                policy=policy,
+                has_control=has_control,
+            )
             pair.append(worker)
         one, two = pair
         two.call("join", code=one.call("invite")["code"])

@@ -31,6 +31,7 @@ from atmosphere.node.config import NodeConfig
 from atmosphere.node.links import ServiceFactory
 from atmosphere.node.service import NodeService
 from atmosphere.node.store import NodeStore
+from atmosphere.services.local_streams import LocalStreams
 from benchmarks.traffic import Asker, Echo, Idle, Sink, Source, Stalled
 
 SERVED: dict[str, type[Protocol]] = {"echo": Echo, "sink": Sink, "stalled": Stalled}
@@ -51,8 +52,12 @@ class Commands:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._node: NodeService
+        self._forwarding: Deferred[Any]
+        self._held: list[Any] = []
 
-    async def start(self, name: str, state: str, relay: str, policy: str) -> dict[str, Any]:
+    async def start(
+        self, name: str, state: str, relay: str, policy: str, has_control: bool
+    ) -> dict[str, Any]:
         """
         Start a node with a new state directory.
         """
@@ -73,7 +78,7 @@ class Commands:
             entropy=entropy,
             wall=wall,
             random=random.random,
-            has_control=False,
+            has_control=has_control,
         )
         for service, make in SERVED.items():
             self._node.links.services[f"bench.{service}"] = _serve(make)
@@ -143,10 +148,18 @@ class Commands:
         endpoint = TCP4ServerEndpoint(self._reactor, 0, interface="127.0.0.1")
         return {"port": (await endpoint.listen(factory)).getHost().port}
 
-    async def _open(self, service: str, protocol: IProtocol, port: int | None) -> None:
+    async def _open(
+        self, service: str, protocol: IProtocol, port: int | None, state: str | None = None
+    ) -> None:
         """
-        Open a stream of the link, or if a port is given a TCP connection to it.
+        Open a stream of the link, or if a port is given a TCP connection to it, or
+        if a state directory is given a stream through the node that runs on it.
         """
+        if state is not None:
+            streams = LocalStreams(self._reactor, Path(state))
+            factory = Factory.forProtocol(lambda: protocol)  # type: ignore[type-var]
+            await streams.open("seattle", f"bench.{service}", factory)
+            return
         if port is not None:
             endpoint = TCP4ClientEndpoint(self._reactor, "127.0.0.1", port)
             await connectProtocol(endpoint, protocol)
@@ -157,15 +170,57 @@ class Commands:
             raise RuntimeError("there is no link")
         await link.open_stream(f"bench.{service}", protocol).when_accepted()
 
-    async def send(self, total: int, port: int | None = None) -> dict[str, Any]:
+    async def send(
+        self, total: int, port: int | None = None, state: str | None = None
+    ) -> dict[str, Any]:
         """
         Send bytes as fast as they are taken, until the reader has said that it has all.
         """
         source = Source(total)
         began = time.perf_counter()
-        await self._open("sink", source, port)
+        await self._open("sink", source, port, state)
         await source.done
         return {"seconds": time.perf_counter() - began}
+
+    async def expose(self, port: int) -> dict[str, Any]:
+        """
+        Let all members reach a TCP port of loopback, as the service C{forwarded}.
+        """
+        names = [member.name for member in self._node.mesh.others()]
+        target = f"tcp:127.0.0.1:{port}"
+        self._node.expose(service="forwarded", target=target, to=names, keep=False)
+        return {}
+
+    async def forward(self) -> dict[str, Any]:
+        """
+        Lead a TCP port of loopback to the peer's service C{forwarded}.
+
+        @return: the port.
+        """
+        told: list[dict[str, Any]] = []
+        peer = self._node.mesh.others()[0].name
+        self._forwarding = self._node.forward(
+            listen="127.0.0.1:0", peer=peer, service="forwarded", keep=False, emit=told.append
+        )
+        return {"port": int(told[0]["listen"].rpartition(":")[2])}
+
+    async def forwarded(self) -> dict[str, Any]:
+        """
+        Count the forwarded connections that are open.
+        """
+        listed = self._node.service_list()
+        return {"open": sum(each["open"] for each in listed["exposed"] + listed["forwards"])}
+
+    async def hold(self, count: int, port: int) -> dict[str, Any]:
+        """
+        Open TCP connections, exchange a few bytes on each, and keep them open.
+        """
+        for _ in range(count):
+            asker = Asker(100, 2, time.perf_counter, stays=True)
+            await self._open("echo", asker, port)
+            self._held.append(asker)
+            await asker.done
+        return {}
 
     async def push(self, total: int) -> dict[str, Any]:
         """
