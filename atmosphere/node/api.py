@@ -122,6 +122,61 @@ class NodeAPI(Protocol):
         """
         ...
 
+    def expose(self, *, service: str, target: str, to: list[str], keep: bool) -> JSON:
+        """
+        Let members reach a server through this node; said again, it replaces
+        what was said before.
+
+        @param target: a Twisted client endpoint string, or a port of this machine.
+        @param to: the names or node IDs of the members, and nobody else.
+        @param keep: also after the next start.
+        @return: C{service}, C{target}, C{to}, C{keep}, C{open}, C{problem} as
+            for L{service_list}, and C{unknown}: those of C{to} that are no members now.
+        """
+        ...
+
+    def unexpose(self, service: str) -> JSON:
+        """
+        Let nobody reach a server any more; connections that are open stay.
+
+        @return: C{service}.
+        """
+        ...
+
+    def forward(
+        self, *, listen: str, peer: str, service: str, keep: bool, emit: Emit
+    ) -> Deferred[JSON]:
+        """
+        Lead whoever connects to a place on this machine to a peer's service.
+
+        @param listen: a port, an address and a port, or C{unix:} and a path.
+        @param keep: also after the next start; the answer comes at once.
+            Otherwise it lasts until it is cancelled.
+        @param emit: called with what L{service_list} says of it when it listens,
+            and with C{problem} when a client could not be served.
+        @return: what L{service_list} says of it.
+        """
+        ...
+
+    def unforward(self, listen: str) -> JSON:
+        """
+        End a forward that was kept; connections that are open stay.
+
+        @return: C{listen}.
+        """
+        ...
+
+    def service_list(self) -> JSON:
+        """
+        List what is exposed and forwarded.
+
+        @return: C{exposed}: of each C{service}, C{target}, C{to}, C{keep},
+            C{open} (connections) and C{problem} (a text or C{None});
+            C{forwards}: of each C{listen}, C{peer}, C{service}, C{keep},
+            C{open} and C{problem}.
+        """
+        ...
+
     def network(self) -> Deferred[JSON]:
         """
         Report on this node's network, see L{atmosphere.node.report}.

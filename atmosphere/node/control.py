@@ -32,7 +32,7 @@ from atmosphere.errors import (
 
 from .api import JSON, NodeAPI
 from .control_arguments import Arguments
-from .control_routes import ROUTES, Route
+from .control_routes import LASTING, ROUTES, Route
 from .strict_json import decode_json, encode_json
 from .unix_service import UNIXService, peer_user
 
@@ -74,6 +74,8 @@ class ControlRequest(Request):
         except AtmosphereError as error:
             self._fail(error)
             return
+        if self.path in LASTING:
+            cast(ControlChannel, self.channel).count_no_more()
         running = maybeDeferred(route, self.api, arguments, self.emit)
         # A client that hung up cancels; one that was answered finds nothing to.
         self.notifyFinish().addErrback(lambda _: running.cancel())
@@ -244,10 +246,16 @@ class ControlChannel(HTTPChannel):
         """
         Make room for another client; cancel what this one asked for.
         """
+        self.count_no_more()
+        super().connectionLost(reason)
+
+    def count_no_more(self) -> None:
+        """
+        Make room for another client.
+        """
         if self._is_counted:
             self._is_counted = False
             self.factory.clients -= 1
-        super().connectionLost(reason)
 
 
 class ControlFactory(Factory[ControlChannel]):

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from .api import JSON, Emit, NodeAPI
 from .control_arguments import Arguments
 
-__all__ = ["ROUTES", "Route"]
+__all__ = ["LASTING", "ROUTES", "Route"]
 
 Route = Callable[[NodeAPI, Arguments, Emit], "Deferred[JSON]"]
 
@@ -107,14 +107,76 @@ def _leave(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     return api.leave()
 
 
+def _services(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{GET /v1/services}.
+    """
+    arguments.finish()
+    return maybeDeferred(api.service_list)
+
+
+def _expose(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/services/expose}.
+    """
+    service = arguments.text("service", maximum=64)
+    target = arguments.text("target", maximum=1024)
+    to = arguments.optional_list("to", most=256, maximum=64) or []
+    keep = arguments.boolean("keep")
+    arguments.finish()
+    return maybeDeferred(api.expose, service=service, target=target, to=to, keep=keep)
+
+
+def _unexpose(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/services/unexpose}.
+    """
+    service = arguments.text("service", maximum=64)
+    arguments.finish()
+    return maybeDeferred(api.unexpose, service)
+
+
+def _forward(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/services/forward}: what is kept is answered at once, what
+    is not lasts until the client hangs up.
+    """
+    listen = arguments.text("listen", maximum=256)
+    peer = arguments.text("peer", maximum=256)
+    service = arguments.text("service", maximum=64)
+    keep = arguments.boolean("keep")
+    arguments.finish()
+    return maybeDeferred(
+        api.forward, listen=listen, peer=peer, service=service, keep=keep, emit=emit
+    )
+
+
+def _unforward(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/services/unforward}.
+    """
+    listen = arguments.text("listen", maximum=256)
+    arguments.finish()
+    return maybeDeferred(api.unforward, listen)
+
+
 ROUTES: dict[bytes, dict[bytes, Route]] = {
     b"/v1/status": {b"GET": _status},
     b"/v1/peers": {b"GET": _peers},
     b"/v1/network": {b"GET": _network},
     b"/v1/invitations": {b"GET": _invitations},
     b"/v1/invitations/revoke": {b"POST": _revoke_invitation},
+    b"/v1/services": {b"GET": _services},
+    b"/v1/services/expose": {b"POST": _expose},
+    b"/v1/services/unexpose": {b"POST": _unexpose},
+    b"/v1/services/forward": {b"POST": _forward},
+    b"/v1/services/unforward": {b"POST": _unforward},
     b"/v1/ping": {b"POST": _ping},
     b"/v1/invite": {b"POST": _invite},
     b"/v1/join": {b"POST": _join},
     b"/v1/leave": {b"POST": _leave},
 }
+
+#: Requests that last for hours: once begun they do not count among the clients;
+#: the node has a limit of its own for them.
+LASTING = frozenset({b"/v1/services/forward"})

@@ -32,6 +32,7 @@ from atmosphere.services.running import node_began, node_ended
 from .api import JSON, Emit
 from .config import NodeConfig, check_name
 from .control import ControlService
+from .forwarding import Forwarding, ForwardingNode
 from .gossiping import Gossiping
 from .invitations import Invitations
 from .inviting import Redemption, make_invitation, read_code
@@ -52,7 +53,7 @@ from .surroundings import Surroundings
 __all__ = ["NodeService"]
 
 
-class NodeService(StreamingNode, MultiService):
+class NodeService(StreamingNode, ForwardingNode, MultiService):
     """
     A member of a mesh, or a node that is about to be one.
 
@@ -129,6 +130,8 @@ class NodeService(StreamingNode, MultiService):
         )
         self.standing = Standing(config, self.mesh, self.links, self.surroundings, wall=wall)
         self.streaming = Streaming(reactor, self.links, self.find)
+        self.forwarding = Forwarding(reactor, store, self.mesh, self.streaming, self.find)
+        self.forwarding.setServiceParent(self)
         self._keeper = LinkKeeper(reactor, self.links, self.mesh, random=random)
         self._gossip = Gossiping(reactor, self.mesh, self.links, now=self._clock.now, wall=wall)
         self._renewals = Renewals(reactor, store, self.mesh, self.links, wall=wall, entropy=entropy)

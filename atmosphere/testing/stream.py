@@ -145,7 +145,8 @@ class Stream:
         data = bytes(self._received[:size])
         del self._received[:size]
         room = RECEIVE_BUFFER - len(self._received)
-        if room - self._told_window >= RECEIVE_BUFFER // 4 and self.state is State.ESTABLISHED:
+        is_awaited = self.state is State.ESTABLISHED and not self._has_heard_last
+        if is_awaited and room - self._told_window >= RECEIVE_BUFFER // 4:
             self._acknowledge()
         return data
 

@@ -22,6 +22,8 @@ class FakeNode:
     @ivar relay_ok: what the status says of the relay.
     @ivar mistake: what listing the peers raises.
     @ivar peer_list: the peers.
+    @ivar forwarding: the Deferred of a forward that lasts.
+    @ivar service_lists: what is exposed and forwarded.
     """
 
     def __init__(self) -> None:
@@ -33,6 +35,8 @@ class FakeNode:
         self.invitation_list: list[JSON] = []
         self.pinging: Deferred[JSON] = Deferred()
         self.emit: Emit = print
+        self.forwarding: Deferred[JSON] = Deferred()
+        self.service_lists: JSON = {"exposed": [], "forwards": []}
 
     def status(self) -> JSON:
         """
@@ -144,6 +148,56 @@ class FakeNode:
         """
         self.calls.append(("leave",))
         return succeed({"mesh_id": "mesh-abc", "mesh_name": "home"})
+
+    def expose(self, *, service: str, target: str, to: list[str], keep: bool) -> JSON:
+        """
+        Answer.
+        """
+        self.calls.append(("expose", service, target, to, keep))
+        unknown = [name for name in to if name == "tacoma"]
+        return {
+            "service": service,
+            "target": target,
+            "to": to,
+            "keep": keep,
+            "open": 0,
+            "problem": None,
+            "unknown": unknown,
+        }
+
+    def unexpose(self, service: str) -> JSON:
+        """
+        Answer.
+        """
+        self.calls.append(("unexpose", service))
+        return {"service": service}
+
+    def forward(
+        self, *, listen: str, peer: str, service: str, keep: bool, emit: Emit
+    ) -> Deferred[JSON]:
+        """
+        Answer, or leave the end to the test.
+        """
+        self.calls.append(("forward", listen, peer, service, keep))
+        answer = {"listen": "127.0.0.1:2222", "peer": peer, "service": service, "keep": keep}
+        if keep:
+            return succeed({**answer, "open": 0, "problem": None})
+        emit({**answer, "open": 0, "problem": None})
+        emit({"problem": f"{peer} refused {service}: its server refuses connections"})
+        return self.forwarding
+
+    def unforward(self, listen: str) -> JSON:
+        """
+        Answer.
+        """
+        self.calls.append(("unforward", listen))
+        return {"listen": listen}
+
+    def service_list(self) -> JSON:
+        """
+        Answer.
+        """
+        return self.service_lists
 
     def network(self) -> Deferred[JSON]:
         """

@@ -297,6 +297,22 @@ class TCPContract(Contract):
 
         return self.complete(run())
 
+    def test_half_close_much(self) -> Any:
+        """
+        Who has ended its direction still gets all of a long answer, and its end.
+        """
+
+        async def run() -> None:
+            one, two = await self.pair(HalfClosing, HalfClosing)
+            one.wire.loseWriteConnection()
+            await self.until(lambda: "read lost" in two.events)
+            two.wire.write(bytes(300_000))
+            two.wire.loseConnection()
+            await self.until(lambda: one.reason is not None or "read lost" in one.events)
+            self.assertEqual((len(one.data), one.reason), (300_000, None))
+
+        return self.complete(run())
+
     def test_half_close_unaware(self) -> Any:
         """
         A protocol that knows nothing of half-closing loses the whole connection.

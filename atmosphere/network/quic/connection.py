@@ -331,12 +331,6 @@ class Link:
         self._driver.pump_soon()
         return waiting
 
-    def stream_accept(self, stream_id: int) -> None:
-        """
-        Serve a stream that the peer opened.
-        """
-        self.call_core(self.core.streams.accept, stream_id)
-
     def stream_refuse(self, stream_id: int, reason: str) -> None:
         """
         Do not serve a stream that the peer opened.

@@ -96,7 +96,8 @@ class StreamTable:
 
     def refuse(self, stream_id: int, reason: str) -> None:
         """
-        Do not serve a stream that the peer opened.
+        Do not serve a stream that the peer opened. Call L{stop} once that was
+        sent: QUIC's library keeps an answer back that goes with STOP_SENDING.
         """
         state = self._streams.get(stream_id)
         if state is None or state.opening is not Opening.UNDECIDED:
@@ -105,8 +106,6 @@ class StreamTable:
         if not state.has_sent_end:
             self._quic.send_stream(stream_id, answer_bytes(reason), fin=True)
             state.has_sent_end = True
-        if not state.has_received_end:
-            self._quic.stop_stream(stream_id, ABORTED)
         self._forget_if_over(state)
 
     def write(self, stream_id: int, data: bytes) -> int | None:

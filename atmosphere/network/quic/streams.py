@@ -343,7 +343,7 @@ class StreamTransport(TCPManners):
             protocol.makeConnection(self)
             protocol.connectionLost(Failure(ConnectionLost("the peer gave the stream up")))
             return
-        self.link.stream_accept(self.stream_id)
+        self.link.call_core(self.link.core.streams.accept, self.stream_id)
         self.accepted()
         protocol.makeConnection(self)
         self._deliver_soon()
