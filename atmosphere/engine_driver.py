@@ -17,6 +17,9 @@ from .engine import Engine
 
 __all__ = ["EngineClock", "EngineDriver"]
 
+#: So many datagrams that came together are acted on at once.
+FEW = 2
+
 PathT = TypeVar("PathT")
 EventT = TypeVar("EventT")
 
@@ -74,6 +77,7 @@ class EngineDriver(Generic[PathT, EventT]):
         self._soon: IDelayedCall | None = None
         self._is_stopped = False
         self._is_pumping = False
+        self._is_delivering = False
         self._wants_more = False
 
     def now(self) -> float:
@@ -93,20 +97,25 @@ class EngineDriver(Generic[PathT, EventT]):
 
     def receive_datagrams(self, datagrams: Sequence[bytes], path: PathT) -> None:
         """
-        Give the engine datagrams that came together by one path.
+        Give the engine datagrams that came together by one path. A few are acted
+        on at once: somebody waits for an answer. Of many, more are likely to come.
         """
         if self._is_stopped:
             return
         now, receive = self._clock.now(), self._engine.receive_datagram
         for data in datagrams:
             receive(data, path, now)
-        self.pump_soon()
+        if len(datagrams) <= FEW and self._soon is None:
+            self.pump()
+        else:
+            self.pump_soon()
 
     def pump_soon(self) -> None:
         """
-        Pump once, in the reactor's next turn.
+        Pump once, in the reactor's next turn; while events are delivered there
+        is no need to, for what they cause is sent right after.
         """
-        if self._soon is None and not self._is_stopped:
+        if self._soon is None and not self._is_stopped and not self._is_delivering:
             self._soon = self._reactor.callLater(0, self._pump_now)
 
     def _pump_now(self) -> None:
@@ -142,11 +151,15 @@ class EngineDriver(Generic[PathT, EventT]):
         """
         Report the events, then send; delivery may have made more to send.
         """
-        while not self._is_stopped:
-            event = self._engine.next_event()
-            if event is None:
-                break
-            self._deliver(event)
+        self._is_delivering = True
+        try:
+            while not self._is_stopped:
+                event = self._engine.next_event()
+                if event is None:
+                    break
+                self._deliver(event)
+        finally:
+            self._is_delivering = False
         if self._is_stopped:
             return
         datagrams = self._engine.datagrams_to_send(self._clock.now())

@@ -156,6 +156,7 @@ class QUICConnection:
             self.connection_ids.add(original_cid if retry_cid is None else retry_cid)
         self.is_over = False
         self._is_closing = False
+        self._has_news = False
         self._last_events: deque[Event] = deque()
 
     def _guard(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
@@ -200,6 +201,7 @@ class QUICConnection:
         Keep what the library had still to report when it failed: the failure
         may be that the peer has closed, and what it said before counts.
         """
+        self._has_news = True
         failure = f"QUIC failed: {type(error).__name__}: {error!s:.200}"
         try:
             while (event := self._connection.next_event()) is not None:
@@ -216,12 +218,14 @@ class QUICConnection:
         """
         Make the dialler's first flight.
         """
+        self._has_news = True
         self._guard(self._connection.connect, _CONSTANT_ADDRESS, now)
 
     def receive_datagrams(self, datagrams: Sequence[bytes], now: float) -> None:
         """
         Take datagrams that bear one of our connection IDs.
         """
+        self._has_news = True
         self._guard(
             self._connection.receive_many_datagrams, list(datagrams), _CONSTANT_ADDRESS, now
         )
@@ -243,12 +247,15 @@ class QUICConnection:
         """
         Do what is due.
         """
+        self._has_news = True
         self._guard(self._connection.handle_timer, now)
 
     def next_event(self) -> Event | None:
         """
         Hand out the oldest event; keeps L{connection_ids} true on the way.
         """
+        if not self._has_news:
+            return None
         event: Event | None = None
         if not self._last_events:
             given = self._guard(self._connection.next_event)
@@ -265,7 +272,7 @@ class QUICConnection:
             case Terminated():
                 self.is_over = True
             case _:
-                pass
+                self._has_news = event is not None
         return event
 
     def open_stream(self) -> int:
@@ -314,6 +321,7 @@ class QUICConnection:
         """
         Close; L{Terminated} follows when the peer has had time to hear of it.
         """
+        self._has_news = True
         self._speak(self._connection.close, code, None, reason[:200])
         self._is_closing = True
 
