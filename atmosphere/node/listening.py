@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.node.test_forwarding -*-
+# -*- test-case-name: tests.node.test_forwarding_settings -*-
 """
 Where a forward listens on this machine: a port of loopback unless told otherwise, or a path.
 """

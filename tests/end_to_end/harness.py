@@ -187,6 +187,7 @@ class Machine:
 
     @ivar state: the state directory.
     @ivar node: the running node.
+    @ivar prefix: what stands before each of its commands.
     """
 
     def __init__(self, case: EndToEndTestCase, name: str) -> None:
@@ -195,6 +196,7 @@ class Machine:
         self.state = case.folder / name
         self.node: Program | None = None
         self.variables: dict[str, str] = {}
+        self.prefix: tuple[str, ...] = ()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -216,7 +218,9 @@ class Machine:
         @param status: how it has to end; C{None} means that the test looks itself.
         """
         variables = {**self.environment, **(environment or {})}
-        return self.case.run_command(*arguments, stdin=stdin, status=status, environment=variables)
+        return self.case.run_command(
+            *arguments, stdin=stdin, status=status, environment=variables, prefix=self.prefix
+        )
 
     def json(self, *arguments: str, stdin: str = "", status: int = 0) -> dict[str, Any]:
         """
@@ -251,7 +255,9 @@ class Machine:
         Start the node, and wait for nothing.
         """
         command = ["serve"] if program == "atmosphere" else ["-n", "atmosphere", "--node"]
-        return self.case.start(program, *command, *arguments, environment=self.environment)
+        return self.case.start(
+            program, *command, *arguments, environment=self.environment, prefix=self.prefix
+        )
 
     def start_unwelcome(self, *arguments: str) -> Program:
         """
@@ -360,16 +366,22 @@ class EndToEndTestCase(SynchronousTestCase):
         }
 
     def start(
-        self, name: str, *arguments: str, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> Program:
         """
         Start a program for the length of the test.
 
-        @param name: C{atmosphere} or C{twistd}.
+        @param name: C{atmosphere}, C{twistd}, or the path of another program.
+        @param prefix: what stands before the command.
         """
         place = self.folder / f"run-{len(self.programs)}"  # twistd keeps its pid where it runs
         place.mkdir()
-        program = Program([find_program(name), *arguments], self._environment(environment), place)
+        command = [*prefix, find_program(name), *arguments]
+        program = Program(command, self._environment(environment), place)
         self.programs.append(program)
         return program
 
@@ -380,6 +392,7 @@ class EndToEndTestCase(SynchronousTestCase):
         status: int | None = 0,
         program: str = "atmosphere",
         environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> Ended:
         """
         Run a command to its end.
@@ -388,7 +401,7 @@ class EndToEndTestCase(SynchronousTestCase):
         """
         try:
             done = subprocess.run(
-                [find_program(program), *arguments],
+                [*prefix, find_program(program), *arguments],
                 env=self._environment(environment),
                 cwd=self.folder,
                 input=stdin,
@@ -447,6 +460,8 @@ def find_program(name: str) -> str:
 
     @raise SkipTest: it was not.
     """
+    if os.path.isabs(name):
+        return name
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
