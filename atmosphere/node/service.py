@@ -459,9 +459,10 @@ class NodeService(StreamingNode, ForwardingNode, MultiService):
         finally:
             self._ticket = None
             self._note_mesh_relays()
+            self.relays.keep_only(self.surroundings.trusted_relays)
         self._publish()
         self.relays.reconnect()
-        self._keeper.dial_now(code.issuer)
+        await self._keeper.linked(code.issuer)
         return {
             "mesh_id": code.mesh_id,
             "mesh_name": admitted.mesh_name,
@@ -476,6 +477,7 @@ class NodeService(StreamingNode, ForwardingNode, MultiService):
         """
         stored = self.mesh.leave()
         self._note_mesh_relays()
+        self.relays.keep_only(self.surroundings.trusted_relays)
         for link in self.links.endpoint.links:
             link.close("the node left the mesh")
         self.relays.reconnect()

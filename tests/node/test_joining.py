@@ -132,6 +132,35 @@ class JoinTests(WorldCase):
         self.admin.service.revoke_invitation(held["invite_id"])
         self.refused(self.world.node("seattle", "198.51.100.2"), code)
 
+    def test_refused_leaves_nothing(self) -> None:
+        """
+        A code that was refused leaves none of its relays in use.
+        """
+        code = self.invite()
+        (held,) = self.admin.service.invitations()
+        self.admin.service.revoke_invitation(held["invite_id"])
+        node = self.world.node("seattle", "198.51.100.2", relays=())
+        self.refused(node, code)
+        self.assertEqual(node.service.status()["relays"], [])
+
+    def test_linked_at_once(self) -> None:
+        """
+        When join is done, the peer that let us in is there already.
+        """
+        node = self.world.node("seattle", "198.51.100.2")
+        self.join(node, self.invite())
+        self.assertEqual(list(node.states().values()), ["connected"])
+
+    def test_many_by_one_relay(self) -> None:
+        """
+        Those who join by one relay with good codes do not use up each other's tries.
+        """
+        code = self.invite(uses=14)
+        for number in range(2, 16):
+            node = self.world.node(f"node{number}", f"198.51.100.{number}", path_policy="relayed")
+            self.join(node, code)
+        self.assertEqual(len(self.admin.states()), 14)
+
     def test_expired(self) -> None:
         """
         A code that has expired says so at once.
