@@ -314,7 +314,9 @@ class FramedStream(TCPManners):
         if self.disconnecting:
             return
         if not IHalfCloseableProtocol.providedBy(self.protocol):
-            self.loseConnection()
+            self.disconnecting = True  # at once, as TCP does: its producer may never end
+            self._finish()
+            self._lost(Failure(ConnectionDone()))
             return
         self.protocol.readConnectionLost()
         if self._write_ended:

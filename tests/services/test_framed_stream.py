@@ -178,6 +178,20 @@ class FramedStreamTests(SynchronousTestCase):
         stream.broken()
         self.assertIsInstance(protocol.seen[-1], ConnectionDone)
 
+    def test_end_of_a_producer(self) -> None:
+        """
+        A plain protocol that produces for as long as it is connected, as that of
+        a web server does, is told of the end all the same.
+        """
+        protocol = Listener()
+        stream = self.make(protocol)
+        stream.registerProducer(StringTransport(), True)
+        stream.received(END)
+        self.assertIsInstance(protocol.seen[-1], ConnectionDone)
+        self.assertEqual(self.below.value(), END)
+        self.assertIsNone(self.below.producer)
+        self.assertTrue(self.below.disconnecting)
+
     def test_break(self) -> None:
         """
         A socket that closes in the middle is no end, and what came is handed on.
