@@ -128,6 +128,21 @@ def first_lines(status: dict[str, Any]) -> list[str]:
     return lines
 
 
+def allow_many_files(most: int = 16_384) -> None:
+    """
+    Let this process have as many descriptors as it may, one for each connection
+    that it forwards.
+    """
+    import contextlib
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # it runs with fewer, too
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 @command("serve", examples=EXAMPLES, short_help="Run this machine's node.")
 @node_options
 @pass_settings
@@ -138,6 +153,7 @@ def serve(settings: Settings, /, **options: Any) -> int:
     Other commands talk to it through its state directory. `twistd atmosphere
     --node` does the same as a daemon.
     """
+    allow_many_files()
     with open_store(settings) as store:
         from atmosphere.node.config import with_options
 

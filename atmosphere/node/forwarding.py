@@ -9,6 +9,7 @@ here, on the serving node, for each stream.
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -42,8 +43,21 @@ from .streaming import RESERVED, TIMEOUT, Streaming, check_service
 __all__ = ["Forwarding", "ForwardingNode"]
 
 FACT = "services"
+
+#: Descriptors that are left to all else.
+SPARE_DESCRIPTORS = 200
 MOST_EXPOSED = 64
 MOST_FORWARDS = 64
+
+
+def make_room() -> Room:
+    """
+    Make room for as many connections as this process may have descriptors.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        return Room(MOST_IN_ALL)
+    return Room(max(1, min(MOST_IN_ALL, most - SPARE_DESCRIPTORS)))
 
 
 class _Exposure:
@@ -116,7 +130,7 @@ class _Forward:
             "peer": self.peer,
             "service": self.service,
             "keep": self.keep,
-            "open": 0 if self.factory is None else self.factory.room.taken,
+            "open": 0 if self.factory is None else self.factory.open,
             "problem": self.problem,
         }
 
@@ -146,7 +160,7 @@ class Forwarding(Service):
         self._mesh = mesh
         self._streaming = streaming
         self._find = find
-        self._room = Room(MOST_IN_ALL)
+        self._room = make_room()
         self._exposures: dict[str, _Exposure] = {}
         self._forwards: dict[str, _Forward] = {}
 
@@ -333,7 +347,7 @@ class Forwarding(Service):
                 if emit is not None and told.take(1, clock.now()):
                     emit({"problem": problem})
 
-        forward.factory = ForwardFactory(open_stream, tell)
+        forward.factory = ForwardFactory(open_stream, tell, self._room)
         forward.port, forward.listen = listen_on(self._reactor, forward.listen, forward.factory)
 
     def _unlisten(self, forward: _Forward) -> Deferred[Any]:

@@ -327,7 +327,7 @@ class _ClientHalf(Half):
         Give up a stream that is not open yet.
         """
         super().connectionLost(reason)
-        self._factory.room.leave()
+        self._factory.leave()
         if self._opening is not None:
             self._opening.cancel()
 
@@ -336,7 +336,7 @@ class ForwardFactory(Factory[Protocol]):
     """
     Opens a stream for each client that connects.
 
-    @ivar room: for the connections of the clients.
+    @ivar open: how many clients there are.
     @ivar open_stream: opens a stream for a factory.
     @ivar tell: told why a stream was not opened, in words for people, and
         C{None} when one was.
@@ -349,8 +349,13 @@ class ForwardFactory(Factory[Protocol]):
         self,
         open_stream: Callable[[IProtocolFactory], Deferred[IProtocol]],
         tell: Callable[[str | None], None],
+        room: Room,
     ) -> None:
-        self.room = Room(MOST_OF_ONE)
+        """
+        @param room: for the connections of all services and forwards together.
+        """
+        self.open = 0
+        self._room = room
         self.open_stream = open_stream
         self.tell = tell
 
@@ -359,10 +364,18 @@ class ForwardFactory(Factory[Protocol]):
         """
         Make the end at a client.
         """
-        if not self.room.take():
+        if self.open >= MOST_OF_ONE or not self._room.take():
             self.tell("too many connections are open")
             return None
+        self.open += 1
         return _ClientHalf(self)
+
+    def leave(self) -> None:
+        """
+        A client is gone.
+        """
+        self.open -= 1
+        self._room.leave()
 
     def report(self, failure: Failure) -> None:
         """

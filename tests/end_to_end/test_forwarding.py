@@ -129,6 +129,9 @@ class ForwardTests(ForwardingTestCase):
         (forward,) = self.seattle.json("services")["forwards"]
         self.assertEqual((forward["listen"], forward["peer"]), (f"127.0.0.1:{port}", "portland"))
         text = self.seattle.run("services").out
+        self.wait_until(
+            lambda: self.seattle.json("services")["forwards"][0]["open"] == 0, "all are closed"
+        )
         self.assertRegex(text, rf"forward +127\.0\.0\.1:{port} +portland:www +for the run")
         taken = self.seattle.run("forward", str(port), "portland:www", status=None)
         self.assert_one_line(taken, 2, "forwarded already")

@@ -266,7 +266,8 @@ class ForwardFactoryTests(SynchronousTestCase):
         """
         self.opening: list[Deferred[IProtocol]] = []
         self.told: list[str | None] = []
-        self.factory = ForwardFactory(self.open, self.told.append)
+        self.room = Room(MOST_OF_ONE + 1)
+        self.factory = ForwardFactory(self.open, self.told.append, self.room)
 
     def open(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """
@@ -313,7 +314,7 @@ class ForwardFactoryTests(SynchronousTestCase):
         """
         protocol, _ = self.client()
         protocol.connectionLost(Failure(ConnectionLost()))
-        self.assertEqual((self.told, self.factory.room.taken), ([], 0))
+        self.assertEqual((self.told, self.factory.open, self.room.taken), ([], 0, 0))
 
     def test_room(self) -> None:
         """
@@ -323,6 +324,9 @@ class ForwardFactoryTests(SynchronousTestCase):
             self.client()
         self.assertIsNone(self.factory.buildProtocol(None))
         self.assertEqual(self.told, ["too many connections are open"])
+        another = ForwardFactory(self.open, self.told.append, self.room)
+        self.assertIsNotNone(another.buildProtocol(None))
+        self.assertIsNone(another.buildProtocol(None))
 
 
 class TargetTests(SynchronousTestCase):
