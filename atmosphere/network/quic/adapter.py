@@ -281,6 +281,14 @@ class QUICConnection:
         """
         return self._guard(self._connection.get_next_available_stream_id) or 0
 
+    @property
+    def stream_limit(self) -> int:
+        """
+        Say how many streams the peer lets us open, all told; 0 if it has yet to
+        say so. The library fails on one more.
+        """
+        return self._connection.max_concurrent_bidi_streams
+
     def send_stream(self, stream_id: int, data: bytes, fin: bool = False) -> None:
         """
         Queue bytes on a stream.

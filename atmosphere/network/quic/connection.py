@@ -237,7 +237,7 @@ class Link:
         """
         Open a stream; the protocol may write at once.
 
-        @raise LinkError: the link is closed.
+        @raise LinkError: the link is closed, or the peer allows no more for now.
         """
         if not self.is_open:
             raise LinkError("the link is closed")

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from qh3.quic import events as quic_events
 
+from atmosphere.errors import LinkError
+
 from . import core_events as events
 from .adapter import QUICConnection
 from .stream_state import LOW_WATER, Opening, StreamState, answer_bytes, header_bytes
@@ -74,9 +76,12 @@ class StreamTable:
 
         @return: the stream's number.
         @raise ValueError: a name that cannot be sent.
+        @raise LinkError: the peer allows no more for now.
         """
         header = header_bytes(service)
         stream_id = self._next_local
+        if 0 < self._quic.stream_limit <= stream_id // 4:
+            raise LinkError("too many streams at once on one link")
         self._next_local += 4
         self._streams[stream_id] = StreamState(stream_id, opener=True, service=service)
         self._quic.send_stream(stream_id, header)

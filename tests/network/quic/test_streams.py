@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface.verify import verifyObject
 
-from atmosphere.errors import StreamRefusedError
+from atmosphere.errors import LinkError, StreamRefusedError
 
 from .stream_case import HalfCloseable, Noting, Pusher, StreamCase
 
@@ -245,6 +245,31 @@ class EndTests(StreamCase):
             stream.write(b"data")
             stream.abortConnection()
             self.assert_nothing_left()
+
+
+class CrowdTests(StreamCase):
+    """
+    More streams than the peer allows.
+    """
+
+    def test_limit(self) -> None:
+        """
+        One too many is an error of whoever opens it; the link and its streams
+        stay, and there is room again when others have ended.
+        """
+        self.open()
+        with self.assertRaises(LinkError) as caught:
+            for _ in range(4_096):
+                self.link.open_stream("nosuch", Noting())
+        self.assertIn("too many", str(caught.exception))
+        self.world.run(2.0)
+        self.assertTrue(self.link.is_open)
+        self.near.stream.write(b"still here")
+        self.link.open_stream("nosuch", Noting())
+        self.world.run(1.0)
+        self.assertEqual(self.far.data, b"still here")
+        self.near.stream.loseConnection()
+        self.assert_nothing_left()
 
 
 class HalfCloseTests(StreamCase):
