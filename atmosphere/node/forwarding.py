@@ -278,17 +278,10 @@ class Forwarding(Service):
 
     def _may(self, exposure: _Exposure, member: Membership) -> bool:
         """
-        Say whether a member may reach something: it was named, by a name that
-        in this mesh is nobody else's, or by its node ID.
+        Say whether a member may reach something: it is of the mesh that it was
+        exposed in, and was named.
         """
-        if member.mesh_id != exposure.mesh_id:
-            return False
-        if str(member.node) in exposure.to:
-            return True
-        if member.name not in exposure.to:
-            return False
-        namesakes = [each for each in self._mesh.others() if each.name == member.name]
-        return all(each.node == member.node for each in namesakes)
+        return member.mesh_id == exposure.mesh_id and self._mesh.is_one_of(member, exposure.to)
 
     def unexpose(self, service: str) -> JSON:
         """

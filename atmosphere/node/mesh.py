@@ -6,7 +6,7 @@ The mesh that a node is in: its roster, kept on disk, and its own place there.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from twisted.logger import Logger
 
@@ -131,6 +131,18 @@ class NodeMesh:
             (member for member in members if member.node != self.node_id),
             key=lambda member: (member.name, member.node),
         )
+
+    def is_one_of(self, member: Membership, named: Collection[str]) -> bool:
+        """
+        Say whether a member was named: by a name that in this mesh is nobody
+        else's, or by its node ID.
+        """
+        if str(member.node) in named:
+            return True
+        if member.name not in named:
+            return False
+        namesakes = [each for each in self.others() if each.name == member.name]
+        return all(each.node == member.node for each in namesakes)
 
     def check(self, peer: NodeID, chain: bytes) -> Membership | None:
         """
