@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from typing_extensions import override
+from zope.interface import implementer
 
 from atmosphere.errors import StreamRefusedError
 from atmosphere.services.pairing import Half, make_pair
@@ -46,6 +47,7 @@ class Waiting:
     expiry: IDelayedCall | None = None
 
 
+@implementer(IPushProducer)
 class Offer(Factory[Protocol]):
     """
     Hands a service's streams to the program that offers it. The peer is told
@@ -70,6 +72,24 @@ class Offer(Factory[Protocol]):
         self._offers = offers
         self._entropy = entropy
         self._tell = tell
+        self._is_stalled = False
+
+    def pauseProducing(self) -> None:
+        """
+        The program does not read: tell it of no more streams.
+        """
+        self._is_stalled = True
+
+    def resumeProducing(self) -> None:
+        """
+        The program reads.
+        """
+        self._is_stalled = False
+
+    def stopProducing(self) -> None:
+        """
+        Nothing: L{close} is called.
+        """
 
     @override
     def buildProtocol(self, addr: Any) -> Any:
@@ -78,7 +98,7 @@ class Offer(Factory[Protocol]):
 
         @return: a Deferred, which cancelling forgets.
         """
-        if len(self.waiting) >= MAXIMUM_WAITING:
+        if self._is_stalled or len(self.waiting) >= MAXIMUM_WAITING:
             raise StreamRefusedError("too many streams wait to be served")
         token = self._entropy(16).hex()
         decided: Deferred[Any] = Deferred(lambda _: self._cancelled(token))

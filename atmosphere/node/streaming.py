@@ -347,8 +347,12 @@ class Streaming:
             transport.abortConnection()
             raise StreamRefusedError("our own factory made no protocol for the stream")
         transport.protocol = protocol
+        try:
+            protocol.makeConnection(transport)
+        except BaseException:
+            transport.abortConnection()
+            raise
         transport.on_lost = factory.doStop
-        protocol.makeConnection(transport)
         return protocol
 
     async def _accepted(

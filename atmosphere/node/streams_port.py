@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from atmosphere.errors import AtmosphereError, ConfigurationError
+from atmosphere.errors import AtmosphereError, ConfigurationError, DecodeError
 from atmosphere.membership import Membership
 from atmosphere.network.quic.streams import LinkAddress
 from atmosphere.services.framed_stream import FramedStream
@@ -45,6 +45,7 @@ from .unix_service import UNIXService, peer_user
 __all__ = ["StreamsFactory", "StreamsNode", "StreamsService"]
 
 MAXIMUM_CONNECTIONS = 4_096
+BACKLOG = 1_024
 MAXIMUM_REQUEST = 4_096
 MAXIMUM_EARLY = 65_536
 REQUEST_TIMEOUT = 10.0
@@ -172,7 +173,10 @@ class LocalConnection(Protocol):
         Do what is asked for.
         """
         try:
-            value = decode_json(line, maximum_length=MAXIMUM_REQUEST)
+            try:
+                value = decode_json(line, maximum_length=MAXIMUM_REQUEST)
+            except DecodeError as error:
+                raise ConfigurationError(str(error)) from None
             if not isinstance(value, dict):
                 raise ConfigurationError("the request must be a JSON object")
             verbs = {
@@ -286,6 +290,7 @@ class LocalConnection(Protocol):
             self._streams.clock, self._streams.offers, self._streams.entropy, self._answer
         )
         self._port = self._streams.node.listen(service, self._offer, access=access)
+        self.transport.registerProducer(self._offer, True)
         host = cast(LinkAddress, self._port.getHost())
         self._answer({"ok": True, "node_id": str(host.node), "name": host.name})
 
@@ -342,7 +347,7 @@ class LocalConnection(Protocol):
         """
         if self._opening is not None and not self._is_framed:
             self._has_said_all = True
-        elif self._stream is not None:
+        elif self._stream is not None or self._port is not None:
             self.transport.abortConnection()
         else:
             self.transport.loseConnection()
@@ -457,7 +462,7 @@ class StreamsService(UNIXService):
         @param reactor: also an C{IReactorTime}.
         @param path: of the socket.
         """
-        super().__init__(reactor, path, 128)
+        super().__init__(reactor, path, BACKLOG)
         self._node = node
         self._entropy = entropy
 

@@ -77,13 +77,18 @@ class FramedStream(TCPManners):
         self._is_reading_paused = False
         self._has_read_all = False
         self._write_ended = False
+        self._is_aborted = False
         self._producer: Any = None
 
     def begin(self) -> None:
         """
-        Connect the protocol.
+        Connect the protocol; one that fails from the start loses its stream.
         """
-        self.protocol.makeConnection(self)
+        try:
+            self.protocol.makeConnection(self)
+        except BaseException:
+            self.abortConnection()
+            raise
 
     # Facts.
 
@@ -181,7 +186,7 @@ class FramedStream(TCPManners):
         End the stream at once; what was not sent is lost.
         """
         if not self.disconnected:
-            self.disconnecting = True
+            self.disconnecting = self._is_aborted = True
             self._below.abortConnection()
             self._clock.callLater(0, self._lost, Failure(ConnectionAborted()))
 
@@ -331,7 +336,9 @@ class FramedStream(TCPManners):
         self._is_delivering = True
         while self._inbox and not self.disconnected and self._step():
             self._paused = False
-        if self.disconnecting or self._has_read_all:
+        if self._is_aborted:
+            self._lost(Failure(ConnectionAborted()))
+        elif self.disconnecting or self._has_read_all:
             self._lost(Failure(ConnectionDone()))
         else:
             self._lost(Failure(ConnectionLost(self._gone)))

@@ -23,6 +23,7 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
@@ -47,6 +48,7 @@ __all__ = ["LocalServicePort", "LocalStreams"]
 MAXIMUM_LINE = 65_536
 ANSWER_TIMEOUT = 15.0
 GONE = "the node on this machine is gone"
+RUSH_PAUSE = 0.02
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0
 
@@ -179,16 +181,37 @@ class LocalStreams:
             raise
         return conversation, answer
 
+    @staticmethod
+    async def _try(endpoint: UNIXClientEndpoint, conversation: _Conversation) -> bool:
+        """
+        Connect to a socket.
+
+        @return: C{False} if as many wait there already as the kernel lets. Twisted
+            reports that without a number of the system's.
+        """
+        try:
+            await endpoint.connect(_Quiet.forProtocol(lambda: conversation))
+        except ConnectError as error:
+            if error.osError is not None:
+                raise
+            return False
+        return True
+
     async def _reach(self, conversation: _Conversation) -> None:
         """
         Connect to the node.
 
         @raise NotRunningError: there is none.
+        @raise LinkError: it is too busy.
         """
         address = SocketAddress(self._state / STREAMS_SOCKET_NAME)
         endpoint = UNIXClientEndpoint(self._reactor, address.text)
+        deadline = self._reactor.seconds() + ANSWER_TIMEOUT
         try:
-            await endpoint.connect(_Quiet.forProtocol(lambda: conversation))
+            while not await self._try(endpoint, conversation):
+                if self._reactor.seconds() > deadline:
+                    raise LinkError("the node on this machine takes no more connections")
+                await deferLater(self._reactor, RUSH_PAUSE)
         except ConnectError as error:
             if error.osError in (errno.EACCES, errno.EPERM):
                 raise NotRunningError(
@@ -393,13 +416,20 @@ class LocalServicePort:
         except Exception:
             self._log.failure("the factory of {name} failed", name=self._service)
             protocol = None
-        Deferred.fromCoroutine(self._take(line["stream"], protocol, address)).addErrback(
-            lambda failure: self._log.warn(
-                "a stream for {name} is lost: {reason}",
-                name=self._service,
-                reason=failure.getErrorMessage(),
+        taking = Deferred.fromCoroutine(self._take(line["stream"], protocol, address))
+        taking.addErrback(self._not_taken)
+
+    def _not_taken(self, failure: Failure) -> None:
+        """
+        A stream is lost: the peer has left, or the protocol failed.
+        """
+        if failure.check(AtmosphereError):
+            reason = failure.getErrorMessage()
+            self._log.warn(
+                "a stream for {name} is lost: {reason}", name=self._service, reason=reason
             )
-        )
+        else:
+            self._log.failure("the protocol of {name} failed", failure, name=self._service)
 
     async def _take(self, token: str, protocol: IProtocol | None, peer: LinkAddress) -> None:
         """

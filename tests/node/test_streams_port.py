@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.internet import reactor as real_reactor  # noqa: TID251, real sockets are the point here
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
@@ -327,8 +327,9 @@ class ConnectTests(StreamsCase):
         protocol: Any = await self.streams.open("portland", "echo", Recorders())
         await self.until(lambda: server.made and server.made[0].made)
         protocol.transport.abortConnection()
-        await self.until(lambda: server.made[0].reasons)
+        await self.until(lambda: server.made[0].reasons and protocol.reasons)
         self.assertIsInstance(server.made[0].reasons[0], ConnectionLost)
+        self.assertIsInstance(protocol.reasons[0], ConnectionAborted)
 
 
 class PlainTests(StreamsCase):
@@ -374,6 +375,8 @@ class PlainTests(StreamsCase):
             b"[]",
             b"{}",
             b"no json",
+            b'{"connect": "\xff"}',
+            b"[" * 2_000 + b"]" * 2_000,
             b'{"connect": "portland"}',
             b'{"connect": "portland", "service": "echo", "colour": "red"}',
             b'{"connect": "portland", "service": "echo", "service": "www"}',
@@ -388,6 +391,7 @@ class PlainTests(StreamsCase):
             line, *rest = await deferToThread(self.talk, request)
             answer = json.loads(line)
             self.assertEqual(set(answer), {"error", "exit_code"}, request)
+            self.assertEqual(answer["exit_code"], 2, request)
             self.assertEqual(rest, [b""])
         self.assertEqual(self.node.ports, {})
 
