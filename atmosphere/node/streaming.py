@@ -151,8 +151,10 @@ class ServicePort:
         """
         assert link.membership is not None
         reason = self._access(link.membership, self._service)
-        if reason is not None:
+        if isinstance(reason, str):
             raise StreamRefusedError(reason)
+        if reason is not None:
+            raise TypeError(f"access answered {reason!r}: None serves, a text refuses")
         protocol = self._factory.buildProtocol(link.address_of_peer(self._service))
         if protocol is None:
             raise StreamRefusedError("the service takes nobody at present")

@@ -81,6 +81,16 @@ class Recorders(Factory[Protocol]):
         return made  # type: ignore[no-any-return]
 
 
+class Failing(Recorder):
+    """
+    A protocol with a mistake in it.
+    """
+
+    @override
+    def connectionMade(self) -> None:
+        raise ZeroDivisionError
+
+
 class StreamingCase(WorldCase):
     """
     Two members of one mesh.
@@ -231,6 +241,36 @@ class OpenTests(StreamingCase):
         opening = self.seattle.service.open("portland", "www", Recorders())
         self.assertIn("the service failed", self.failure(opening, StreamRefusedError))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_hook_of_another_kind(self) -> None:
+        """
+        A hook that answers anything but C{None} and a text lets nobody in, and
+        the peer is not shown what it was.
+        """
+        answers: list[Any] = [True, False, Deferred()]
+        for answer in answers:
+
+            def access(member: Membership, service: str, answer: Any = answer) -> str | None:
+                return answer  # type: ignore[no-any-return]
+
+            port = self.portland.service.listen("www", Recorders(), access=access)
+            opening = self.seattle.service.open("portland", "www", Recorders())
+            self.assertIn("the service failed", self.failure(opening, StreamRefusedError))
+            (logged,) = self.flushLoggedErrors(TypeError)
+            self.assertIn("None serves", logged.getErrorMessage())
+            port.stopListening()
+
+    def test_failing_protocol(self) -> None:
+        """
+        A protocol that fails from the start fails the opening; its stream is given up.
+        """
+        server, client = Recorders(), Recorders(Failing)
+        self.portland.service.listen("www", server)
+        opening = self.seattle.service.open("portland", "www", client)
+        self.failure(opening, ZeroDivisionError)
+        self.world.network.advance(1)
+        self.assertEqual(client.starts, 0)
+        self.assertIsInstance(server.made[0].reasons[0], ConnectionLost)
 
     def test_no_protocol(self) -> None:
         """

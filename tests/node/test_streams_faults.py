@@ -10,23 +10,12 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionLost
-from typing_extensions import override
 
 from atmosphere.errors import StreamRefusedError
 from atmosphere.node import streams_port
 
-from .test_streaming import Recorder, Recorders
+from .test_streaming import Failing, Recorder, Recorders
 from .test_streams_port import PEER, StreamsCase
-
-
-class Failing(Recorder):
-    """
-    A protocol with a mistake in it.
-    """
-
-    @override
-    def connectionMade(self) -> None:
-        raise ZeroDivisionError
 
 
 class FaultTests(StreamsCase):

@@ -104,8 +104,12 @@ class EndpointTests(SynchronousTestCase):
         for text in ("path=fast", "timeout=0", "timeout=soon", "timeout=nan"):
             with self.assertRaises(ValueError):
                 clientFromString(self.reactor, f"atmosphere:portland:www:{text}")
-        with self.assertRaises(TypeError):
-            clientFromString(self.reactor, "atmosphere:portland:www:colour=red")
+        for text in ("", ":portland", ":portland:www:more", ":portland:www:colour=red"):
+            with self.assertRaisesRegex(ValueError, "atmosphere:PEER:SERVICE"):
+                clientFromString(self.reactor, f"atmosphere{text}")
+        for text in ("", ":www:more", ":www:path=direct"):
+            with self.assertRaisesRegex(ValueError, "atmosphere:SERVICE"):
+                serverFromString(self.reactor, f"atmosphere{text}")
 
     def test_other_node(self) -> None:
         """

@@ -36,10 +36,17 @@ class _ClientParser:
     ) -> IStreamClientEndpoint:
         """
         Make the endpoint.
+
+        @raise ValueError: the string lacks something, or has too much.
         """
         from atmosphere.services.endpoints import AtmosphereClientEndpoint
 
-        return AtmosphereClientEndpoint(reactor, *args, **kwargs)  # type: ignore[arg-type]
+        try:
+            return AtmosphereClientEndpoint(reactor, *args, **kwargs)  # type: ignore[arg-type]
+        except TypeError:
+            raise ValueError(
+                "it is atmosphere:PEER:SERVICE, then state=, mesh=, path= or timeout="
+            ) from None
 
 
 @implementer(IPlugin, IStreamServerEndpointStringParser)
@@ -56,10 +63,15 @@ class _ServerParser:
     ) -> IStreamServerEndpoint:
         """
         Make the endpoint.
+
+        @raise ValueError: the string lacks something, or has too much.
         """
         from atmosphere.services.endpoints import AtmosphereServerEndpoint
 
-        return AtmosphereServerEndpoint(reactor, *args, **kwargs)  # type: ignore[arg-type]
+        try:
+            return AtmosphereServerEndpoint(reactor, *args, **kwargs)  # type: ignore[arg-type]
+        except TypeError:
+            raise ValueError("it is atmosphere:SERVICE, then state= or mesh=") from None
 
 
 client_parser = _ClientParser()
