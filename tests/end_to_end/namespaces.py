@@ -1,5 +1,6 @@
 """
-Network namespaces: machines that can reach a relay and not each other.
+Network namespaces: machines that can reach a relay and not each other, and homes
+behind routers of the kernel's own NAT.
 """
 
 from __future__ import annotations
@@ -10,10 +11,35 @@ import subprocess
 
 from twisted.trial.unittest import SynchronousTestCase
 
-__all__ = ["RELAY", "can_isolate", "isolate"]
+__all__ = ["INTERNET", "RELAY", "can_isolate", "can_translate", "homes", "isolate"]
 
 #: Where the relay is, seen from every machine.
 RELAY = "10.77.0.1"
+
+#: Where the relay is, seen from homes: an address like those of the Internet.
+INTERNET = "45.77.0.1"
+
+#: A home's router: what goes out is translated, and nothing comes in unasked.
+_ROUTER = """
+table ip translation {{
+  chain out {{
+    type nat hook postrouting priority 100;
+    oifname "outside" masquerade {how}
+  }}
+}}
+table ip wall {{
+  chain to_router {{
+    type filter hook input priority 0;
+    iifname "outside" ct state established,related accept
+    iifname "outside" drop
+  }}
+  chain through {{
+    type filter hook forward priority 0; policy drop;
+    ct state established,related accept
+    iifname "inside" accept
+  }}
+}}
+"""
 
 
 def _run(*command: str) -> None:
@@ -68,3 +94,62 @@ def isolate(case: SynchronousTestCase, count: int) -> list[tuple[tuple[str, ...]
         _run("ip", "-n", name, "route", "add", f"{RELAY}/32", "via", far)
         found.append((("ip", "netns", "exec", name), near))
     return found
+
+
+def can_translate() -> bool:
+    """
+    Say whether we may make namespaces, and routers between them.
+    """
+    return can_isolate() and shutil.which("nft") is not None
+
+
+def _cable(one: str, name: str, address: str, two: str, far_name: str, far: str) -> None:
+    """
+    Lay a cable between two namespaces.
+    """
+    _run("ip", "-n", one, "link", "add", name, "type", "veth", "peer", far_name, "netns", two)
+    for namespace, end, own in ((one, name, address), (two, far_name, far)):
+        _run("ip", "-n", namespace, "address", "add", f"{own}/24", "dev", end)
+        _run("ip", "-n", namespace, "link", "set", end, "up")
+
+
+def _forward(name: str) -> None:
+    """
+    Have a namespace pass packets on.
+    """
+    command = "echo 1 > /proc/sys/net/ipv4/ip_forward"
+    _run("ip", "netns", "exec", name, "sh", "-c", command)
+
+
+def homes(case: SynchronousTestCase, count: int, how: str = "") -> list[tuple[str, ...]]:
+    """
+    Make an Internet with a relay in it, and homes, each behind a router of its
+    own that lets in only answers.
+
+    @param how: C{fully-random} for routers that take another port for each peer.
+    @return: for the relay and then each home, what stands before a command that
+        is to run there.
+    """
+    internet = f"atmosphere-{os.getpid()}-net"
+    places = [f"atmosphere-{os.getpid()}-{kind}{n}" for n in range(count) for kind in "rh"]
+    for name in (internet, *places):
+        _run("ip", "netns", "add", name)
+        case.addCleanup(_run, "ip", "netns", "del", name)
+        _run("ip", "-n", name, "link", "set", "lo", "up")
+    _run("ip", "-n", internet, "address", "add", f"{INTERNET}/32", "dev", "lo")
+    _forward(internet)
+    for n in range(count):
+        router, home = places[2 * n : 2 * n + 2]
+        _cable(internet, f"net{n}", f"45.77.{n + 1}.1", router, "outside", f"45.77.{n + 1}.2")
+        _cable(router, "inside", "192.168.1.1", home, "eth0", "192.168.1.10")
+        _run("ip", "-n", router, "route", "add", "default", "via", f"45.77.{n + 1}.1")
+        _run("ip", "-n", home, "route", "add", "default", "via", "192.168.1.1")
+        _forward(router)
+        subprocess.run(
+            ("ip", "netns", "exec", router, "nft", "-f", "-"),
+            input=_ROUTER.format(how=how).encode(),
+            check=True,
+            capture_output=True,
+            timeout=20,
+        )
+    return [("ip", "netns", "exec", name) for name in (internet, *places[1::2])]
