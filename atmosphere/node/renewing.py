@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from atmosphere.errors import AtmosphereError, MembershipError, StreamRefusedError
+from atmosphere.errors import AtmosphereError, LinkError, MembershipError, StreamRefusedError
 from atmosphere.mesh.join import Declined
 from atmosphere.mesh.renewal import (
     SERVICE,
@@ -210,8 +210,13 @@ class Renewals:
         is_admin = link.membership is not None and link.membership.is_admin
         if self.is_asking or own is None or not is_admin or not link.is_open:
             return
-        self.is_asking = True
-        link.open_stream(SERVICE, _Asking(self, Renewing(own, self._mesh.chain)))
+        asking = _Asking(self, Renewing(own, self._mesh.chain))
+        try:
+            link.open_stream(SERVICE, asking)
+        except LinkError as error:
+            self._log.info("no renewal for now: {error}", error=error)
+        else:
+            self.is_asking = True
 
     def answered(self, ending: Renewed | Declined) -> None:
         """

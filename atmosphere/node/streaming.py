@@ -7,7 +7,7 @@ services to those who may have them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
@@ -406,6 +406,13 @@ class StreamingNode:
         """
         stored = self.mesh.stored
         return stored is not None and text in (stored.mesh_id, stored.name)
+
+    def is_one_of(self, member: Membership, named: Collection[str]) -> bool:
+        """
+        Say whether a member was named, by its node ID or by a name that in this
+        mesh is nobody else's.
+        """
+        return self.mesh.is_one_of(member, named)
 
     def connect(
         self, peer: str | NodeID, *, path: str = "auto", timeout: float = TIMEOUT

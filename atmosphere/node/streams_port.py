@@ -8,7 +8,7 @@ C{docs/local_streams.md} describes it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Protocol as Seam, cast
 
@@ -55,6 +55,12 @@ class StreamsNode(Seam):
     """
     What the socket asks of the node.
     """
+
+    def is_one_of(self, member: Membership, named: Collection[str]) -> bool:
+        """
+        Say whether a member was named, by its node ID or a name that is its alone.
+        """
+        ...
 
     def is_in_mesh(self, text: str) -> bool:
         """
@@ -283,7 +289,7 @@ class LocalConnection(Protocol):
         arguments.finish()
 
         def access(member: Membership, service: str) -> str | None:
-            is_served = served is None or member.name in served or str(member.node) in served
+            is_served = served is None or self._streams.node.is_one_of(member, served)
             return None if is_served else f"{member.name} is not among those that are served"
 
         self._offer = Offer(

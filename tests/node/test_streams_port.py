@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,12 @@ class FakeNode:
         Say whether it is home.
         """
         return text == "home"
+
+    def is_one_of(self, member: Membership, named: Collection[str]) -> bool:
+        """
+        Say whether it is among the names.
+        """
+        return member.name in named or str(member.node) in named
 
     def join(self, one: Any, two: Any) -> None:
         """
