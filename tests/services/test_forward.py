@@ -111,7 +111,17 @@ class ExposedTests(SynchronousTestCase):
         """
         Open a stream.
         """
-        return self.exposed.accept(member)
+        accepting = self.exposed.accept(member)
+        self.addCleanup(self.give_up, accepting)
+        return accepting
+
+    @staticmethod
+    def give_up(accepting: Deferred[IProtocol]) -> None:
+        """
+        Leave nothing waiting when the test is over.
+        """
+        accepting.addErrback(lambda failure: None)
+        accepting.cancel()
 
     def joined(self, server: Any = None) -> tuple[Any, Any]:
         """
