@@ -66,7 +66,7 @@ class RedeemTests(SynchronousTestCase):
         wall: float = WALL,
     ) -> Redeemed | Refused:
         """
-        Ask the rule as the issuer.
+        Ask the rule on behalf of the issuer.
         """
         proof = prove(joiner) if proof is None else proof
         return redeem_rule(invitation, joiner, proof, BINDING, ISSUER, wall)
