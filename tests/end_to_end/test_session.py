@@ -31,14 +31,17 @@ class SessionTestCase(EndToEndTestCase):
         self.portland = Machine(self, "portland")
         self.seattle = Machine(self, "seattle")
 
-    def begin(self, *, paths: str = "auto", program: str = "atmosphere") -> Relay:
+    def begin(
+        self, *, paths: str = "auto", program: str = "atmosphere", tls: bool = False
+    ) -> Relay:
         """
         Go through the session until both are members.
 
         @param paths: which paths both may use.
         @param program: C{atmosphere} or C{twistd}.
+        @param tls: whether the relay speaks TLS, with a certificate that both trust.
         """
-        relay = Relay(self, program=program)
+        relay = Relay(self, *(self.trusted() if tls else ()), program=program)
         for machine in (self.portland, self.seattle):
             machine.variables["ATMOSPHERE_PATHS"] = paths
         self.portland.init("--relay", relay.url)
@@ -48,6 +51,17 @@ class SessionTestCase(EndToEndTestCase):
         self.seattle.serve(program=program)
         self.seattle.run("join", "-", stdin=code)
         return relay
+
+    def trusted(self) -> tuple[str, ...]:
+        """
+        Make a relay's certificate, and have both hosts trust it.
+
+        @return: what the relay needs to be started with.
+        """
+        files = make_certificates(self.folder)
+        for machine in (self.portland, self.seattle):
+            machine.variables["ATMOSPHERE_RELAY_CA"] = str(files.authority)
+        return ("--cert", str(files.certificate), "--key", str(files.key))
 
     def assert_peer(self, machine: Machine, other: Machine) -> dict[str, Any]:
         """
@@ -232,9 +246,11 @@ class KilledTests(SessionTestCase):
     Each process in turn is killed and started again.
     """
 
-    def kill_each(self, relay: Relay) -> None:
+    def kill_each(self, relay: Relay, program: str = "atmosphere") -> None:
         """
         Kill each process, start it again, and see that both reach each other.
+
+        @param program: C{atmosphere} or C{twistd}, as in L{begin}.
         """
         mesh_id = self.portland.json("status")["mesh_id"]
         relay.kill()
@@ -242,7 +258,7 @@ class KilledTests(SessionTestCase):
         self.check(mesh_id)
         for machine in (self.portland, self.seattle):
             machine.kill()
-            machine.serve()
+            machine.serve(program=program)
             self.check(mesh_id)
 
     def check(self, mesh_id: str) -> None:
@@ -262,6 +278,34 @@ class KilledTests(SessionTestCase):
         relay = self.begin(paths="relayed")
         self.wait_for_ping(self.seattle, self.portland)
         self.kill_each(relay)
+        self.assert_no_traceback()
+
+    def test_twistd(self) -> None:
+        """
+        So do those that twistd runs, as it does the relay.
+        """
+        relay = self.begin(paths="relayed", program="twistd")
+        self.wait_for_ping(self.seattle, self.portland)
+        self.kill_each(relay, "twistd")
+        self.assert_no_traceback()
+
+    def test_wss(self) -> None:
+        """
+        So do those whose relay speaks TLS.
+        """
+        relay = self.begin(paths="relayed", tls=True)
+        self.assertTrue(relay.url.startswith("wss://"))
+        self.wait_for_ping(self.seattle, self.portland)
+        self.kill_each(relay)
+        self.assert_no_traceback()
+
+    def test_twistd_wss(self) -> None:
+        """
+        So do those that twistd runs and whose relay speaks TLS.
+        """
+        relay = self.begin(paths="relayed", program="twistd", tls=True)
+        self.wait_for_ping(self.seattle, self.portland)
+        self.kill_each(relay, "twistd")
         self.assert_no_traceback()
 
     def test_direct(self) -> None:
