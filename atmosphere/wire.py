@@ -15,12 +15,22 @@ import cbor2
 
 from .errors import DecodeError
 
-__all__ = ["MAX_DEPTH", "MessageCutter", "Value", "decode", "encode"]
+__all__ = ["MAX_DEPTH", "MAX_VALUES", "MessageCutter", "Value", "decode", "encode"]
 
 Value: TypeAlias = Any
 """C{None}, C{bool}, C{int}, C{bytes}, C{str}, or a C{list} or C{dict} of such."""
 
 MAX_DEPTH = 8
+
+#: Nearly twice of what the longest digest of gossip has.
+MAX_VALUES = 8_192
+
+#: More than any message has; they cost the most.
+MAX_MAPS = 256
+
+_CONTAINERS = frozenset({list, dict})
+_KEY_KINDS = frozenset({bool, int, bytes, str})
+_KINDS = _CONTAINERS | _KEY_KINDS | {type(None)}
 
 
 def encode(value: Value) -> bytes:
@@ -49,25 +59,36 @@ class _NoTags(dict[int, Callable[..., NoReturn]]):
         return _refuse_tag
 
 
-def _check(value: Value, depth: int) -> None:
+def _check(value: Value) -> None:
     """
-    Refuse types that we do not use, and values that are nested too deeply.
+    Refuse types that we do not use, values that are nested too deeply, and
+    more of them than any message of ours has: a map of one byte costs us a
+    thousand times as much as its sender.
     """
-    if depth > MAX_DEPTH:
-        raise DecodeError("CBOR nested too deeply")
-    match value:
-        case None | bool() | int() | bytes() | str():
-            return
-        case list():
-            for item in value:
-                _check(item, depth + 1)
-        case dict():
-            for key, item in value.items():
-                if not isinstance(key, (int, str, bytes)):
-                    raise DecodeError("a CBOR key of a kind that is not used here")
-                _check(item, depth + 1)
-        case _:
+    layer = [value]
+    count = maps = 0
+    for _ in range(MAX_DEPTH):
+        count += len(layer)
+        if count > MAX_VALUES:
+            raise DecodeError(f"more than {MAX_VALUES} CBOR values in a message")
+        kinds = set(map(type, layer))
+        if not kinds <= _KINDS:
             raise DecodeError("a CBOR value of a kind that is not used here")
+        inner: list[Value] = []
+        if kinds & _CONTAINERS:
+            for item in layer:
+                if type(item) is list:
+                    inner += item
+                elif type(item) is dict:
+                    if not set(map(type, item)) <= _KEY_KINDS:
+                        raise DecodeError("a CBOR key of a kind that is not used here")
+                    maps += 1
+                    inner += item.values()
+        if maps > MAX_MAPS:
+            raise DecodeError(f"more than {MAX_MAPS} CBOR maps in a message")
+        layer = inner
+    if layer:
+        raise DecodeError("CBOR nested too deeply")
 
 
 def decode(data: bytes, *, max_length: int) -> Value:
@@ -90,7 +111,7 @@ def decode(data: bytes, *, max_length: int) -> Value:
         MemoryError,
     ) as error:
         raise DecodeError(f"not CBOR: {type(error).__name__}") from None
-    _check(value, 1)
+    _check(value)
     try:
         is_canonical = encode(value) == data
     except (cbor2.CBOREncodeError, ValueError) as error:

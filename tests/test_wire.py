@@ -103,3 +103,18 @@ class WireTests(SynchronousTestCase):
         self.assertRaises(DecodeError, wire.decode, b"\x81" * 8 + b"\x80", max_length=9)
         self.assertRaises(DecodeError, wire.decode, b"\x81" * 60_000, max_length=65_536)
         self.assertRaises(DecodeError, wire.decode, b"\x41a", max_length=1)
+
+    def test_many_values(self) -> None:
+        """
+        Values that would cost far more than they take on the line are refused
+        before they are worked on.
+        """
+        self.assertEqual(len(wire.decode(b"\x99\x1f\xff" + bytes(8_191), max_length=8_194)), 8_191)
+        many = {
+            b"\x99\x20\x00" + bytes(8_192): "values",
+            b"\x99\xea\x60" + b"\xa0" * 60_000: "values",
+        }
+        many[b"\x99\x01\x01" + b"\xa0" * 257] = "maps"
+        for data, word in many.items():
+            error = self.assertRaises(DecodeError, wire.decode, data, max_length=65_536)
+            self.assertIn(f"CBOR {word} in a message", str(error))
