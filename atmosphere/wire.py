@@ -25,7 +25,7 @@ MAX_DEPTH = 8
 #: Nearly twice of what the longest digest of gossip has.
 MAX_VALUES = 8_192
 
-#: More than any message has; they cost the most.
+#: More than any message has, on each of its levels; they cost the most.
 MAX_MAPS = 256
 
 _CONTAINERS = frozenset({list, dict})
@@ -59,6 +59,25 @@ class _NoTags(dict[int, Callable[..., NoReturn]]):
         return _refuse_tag
 
 
+def _inner_values(layer: list[Value]) -> list[Value]:
+    """
+    Give what stands directly within lists and maps, and check the maps' keys.
+    """
+    inner: list[Value] = []
+    maps = 0
+    for item in layer:
+        if type(item) is list:
+            inner += item
+        elif type(item) is dict:
+            maps += 1
+            if maps > MAX_MAPS:
+                raise DecodeError(f"more than {MAX_MAPS} CBOR maps in a message")
+            if not set(map(type, item)) <= _KEY_KINDS:
+                raise DecodeError("a CBOR key of a kind that is not used here")
+            inner += item.values()
+    return inner
+
+
 def _check(value: Value) -> None:
     """
     Refuse types that we do not use, values that are nested too deeply, and
@@ -66,7 +85,7 @@ def _check(value: Value) -> None:
     thousand times as much as its sender.
     """
     layer = [value]
-    count = maps = 0
+    count = 0
     for _ in range(MAX_DEPTH):
         count += len(layer)
         if count > MAX_VALUES:
@@ -74,19 +93,7 @@ def _check(value: Value) -> None:
         kinds = set(map(type, layer))
         if not kinds <= _KINDS:
             raise DecodeError("a CBOR value of a kind that is not used here")
-        inner: list[Value] = []
-        if kinds & _CONTAINERS:
-            for item in layer:
-                if type(item) is list:
-                    inner += item
-                elif type(item) is dict:
-                    if not set(map(type, item)) <= _KEY_KINDS:
-                        raise DecodeError("a CBOR key of a kind that is not used here")
-                    maps += 1
-                    inner += item.values()
-        if maps > MAX_MAPS:
-            raise DecodeError(f"more than {MAX_MAPS} CBOR maps in a message")
-        layer = inner
+        layer = _inner_values(layer) if kinds & _CONTAINERS else []
     if layer:
         raise DecodeError("CBOR nested too deeply")
 
