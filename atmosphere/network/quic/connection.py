@@ -154,6 +154,7 @@ class Link:
     @ivar generation: how many links its dialler had with the peer before, one
         after the other.
     @ivar is_apart: it is never current, see L{atmosphere.node.apart}.
+    @ivar judge: for a listener that nobody named beforehand, says by its chain who it is.
     @ivar is_silent: nothing has come from the peer for 6.5 s by any path.
     """
 
@@ -175,6 +176,7 @@ class Link:
         self.instance = b""
         self.generation = core.generation
         self.is_apart = self.is_silent = False
+        self.judge: Callable[[NodeID, bytes], None] | None = None
         self.is_connected = False
         self._reactor = reactor
         self._owner = owner

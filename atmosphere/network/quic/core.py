@@ -48,6 +48,9 @@ MAX_DATAGRAM = 1_100
 MAX_PENDING = 16_384
 MAX_UNREAD = 16_777_216
 
+#: How a reason begins that is the listener's own.
+REFUSED = "it refused: "
+
 
 class LinkCore:
     """
@@ -73,7 +76,8 @@ class LinkCore:
         offer: bytes = b"",
     ) -> None:
         """
-        @param peer: for a dialler, the node ID that the listener must have.
+        @param peer: for a dialler, the node ID that the listener must have; with
+            C{None} it may have any, and is judged by the chain in its welcome.
         @param chain: for a dialler, the membership chain that it shows.
         @param offer: for a dialler, what its path layer tells the listener's;
             it goes with the proof, so that both sides can check at once.
@@ -393,7 +397,9 @@ class LinkCore:
             return
         try:
             listener = self.quic.peer_node_id()
-            if listener != self.peer:
+            if self.peer is None:
+                self.peer = listener
+            elif listener != self.peer:
                 self.close(CloseCode.REFUSED, "the listener is another node")
                 return
             binding = self.quic.channel_binding()
@@ -438,9 +444,7 @@ class LinkCore:
                 self.phase = Phase.PROVED
                 self._events.append(events.Welcomed(message))
             case Refused(), Phase.WELCOME_AWAITED:
-                self.close(
-                    CloseCode.REFUSED, f"it refused: {escape_peer_text(message.reason, 160)}"
-                )
+                self.close(CloseCode.REFUSED, f"{REFUSED}{escape_peer_text(message.reason, 160)}")
             case Offer(), Phase.CONNECTED | Phase.PROVED:
                 self._events.append(events.OfferReceived(message.payload))
             case Credit(), Phase.CONNECTED | Phase.PROVED:

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from atmosphere.engine_driver import EngineClock
-from atmosphere.errors import AtmosphereError, DecodeError, LinkError
+from atmosphere.errors import AtmosphereError, DecodeError, LinkError, MembershipError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.path.ways import Way, way_text
@@ -31,6 +31,7 @@ from .credentials import make_credentials
 from .crowd import MAX_LINKS_OF_PEER, Guests, HalfOpen
 from .dial import Dial
 from .handshake import APART, MAX_GENERATION, Proof, Welcome
+from .refusals import Refusals
 
 __all__ = ["LinkEndpoint"]
 
@@ -93,6 +94,7 @@ class LinkEndpoint:
             lambda seconds, call: reactor.callLater(seconds, call).cancel,
             lambda link, reason: link.close(reason, CloseCode.REFUSED),
         )
+        self._refusals = Refusals(self._log.info, self._log.debug)
         self._is_stopped = False
 
     # For the node.
@@ -141,16 +143,18 @@ class LinkEndpoint:
             dial.start()
         return dial.wait()
 
-    def dial_apart(self, peer: NodeID, ways: Sequence[Way], policy: PathPolicy) -> Link:
+    def dial_apart(self, peer: NodeID | None, ways: Sequence[Way], policy: PathPolicy) -> Link:
         """
         Make the first flight of a link beside the current one, with a policy of its own.
+
+        @param peer: C{None} takes whoever listens there; the link needs a C{judge} then.
         """
         link = self._start_dial(peer, ways, policy)
         link.is_apart = True
         return link
 
     def _start_dial(
-        self, peer: NodeID, ways: Sequence[Way], policy: PathPolicy | None = None
+        self, peer: NodeID | None, ways: Sequence[Way], policy: PathPolicy | None = None
     ) -> Link:
         """
         Make the first flight of one attempt.
@@ -171,8 +175,8 @@ class LinkEndpoint:
             now=now,
             peer=peer,
             chain=self._policy.own_chain(),
-            generation=self._next_generation(peer) if policy is None else APART,
-            offer=self._policy.offer(paths, peer),
+            generation=APART if peer is None or policy else self._next_generation(peer),
+            offer=b"" if peer is None else self._policy.offer(paths, peer),
         )
         return self._adopt(core)
 
@@ -292,6 +296,8 @@ class LinkEndpoint:
                 packet = encode_retry(retry_cid, initial.source_cid, initial.destination_cid, token)
                 self._policy.send(way, [packet])
             case Verdict.NEGOTIATE:
+                foreign = f"it speaks version {int.from_bytes(data[1:5], 'big'):#x} of QUIC, not 1"
+                self._refusals.dialler_refused(None, way, foreign, now)
                 packet = encode_version_negotiation(initial.destination_cid, initial.source_cid)
                 self._policy.send(way, [packet])
             case Verdict.TOO_MANY:
@@ -338,7 +344,6 @@ class LinkEndpoint:
         try:
             link.membership = self._policy.check_membership(proof.node, proof.chain)
         except AtmosphereError as error:
-            self._log.info("refused {peer}: {error}", peer=proof.node.short, error=error)
             link.core.refuse(str(error))
             return
         link.instance = proof.instance
@@ -352,7 +357,9 @@ class LinkEndpoint:
         The listener let us in: see whether it is what we want.
         """
         try:
-            if self._policy.own_chain():
+            if link.judge is not None:
+                link.judge(link.peer, welcome.chain)
+            elif self._policy.own_chain():
                 link.membership = self._policy.check_membership(link.peer, welcome.chain)
         except AtmosphereError as error:
             link.close(str(error), CloseCode.REFUSED)
@@ -385,7 +392,7 @@ class LinkEndpoint:
         dial = self._dials.get(peer)
         if dial is not None and not link.is_apart:
             dial.succeed(link)
-        if not link.is_dialler:
+        if not link.is_dialler or link.judge is not None:
             link.core.send_offer(self._policy.offer(link.core.paths, peer))
         self._policy.link_connected(link)
         if retired is not None:
@@ -458,11 +465,16 @@ class LinkEndpoint:
         """
         self._guests.went(link)
         self._half_open.went(link)
-        if link.core.has_failed:
-            self.counters.failed_inside += 1
-            self._log.error("{link}: {reason}", link=link, reason=reason)
         was_connected = link.is_connected
         peer = link.core.peer
+        if link.core.has_failed:
+            self.counters.failed_inside += 1
+        if not was_connected:
+            say = "listener_refused" if link.is_dialler else "dialler_refused"
+            now = self._clock.now()
+            getattr(self._refusals, say)(peer, link.core.paths.active, reason, now)
+        elif link.core.has_failed:
+            self._log.error("{link}: {reason}", link=link, reason=reason)
         if peer is not None and self._current.get(peer) is link:
             del self._current[peer]
             for other in self._links:
