@@ -297,7 +297,7 @@ class LinkEndpoint:
                 self._policy.send(way, [packet])
             case Verdict.NEGOTIATE:
                 foreign = f"it speaks version {int.from_bytes(data[1:5], 'big'):#x} of QUIC, not 1"
-                self._refusals.dialler_refused(None, way, foreign, now)
+                self._refusals.refused(None, way, foreign, now)
                 packet = encode_version_negotiation(initial.destination_cid, initial.source_cid)
                 self._policy.send(way, [packet])
             case Verdict.TOO_MANY:
@@ -360,6 +360,8 @@ class LinkEndpoint:
             if link.judge is not None:
                 link.judge(link.peer, welcome.chain)
             elif self._policy.own_chain():
+                if not welcome.chain:
+                    raise MembershipError("the listener shows no certificate of our mesh")
                 link.membership = self._policy.check_membership(link.peer, welcome.chain)
         except AtmosphereError as error:
             link.close(str(error), CloseCode.REFUSED)
@@ -470,9 +472,8 @@ class LinkEndpoint:
         if link.core.has_failed:
             self.counters.failed_inside += 1
         if not was_connected:
-            say = "listener_refused" if link.is_dialler else "dialler_refused"
-            now = self._clock.now()
-            getattr(self._refusals, say)(peer, link.core.paths.active, reason, now)
+            way, now = link.core.paths.active, self._clock.now()
+            self._refusals.refused(peer, way, reason, now, is_ours=link.is_dialler)
         elif link.core.has_failed:
             self._log.error("{link}: {reason}", link=link, reason=reason)
         if peer is not None and self._current.get(peer) is link:
