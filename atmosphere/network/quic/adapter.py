@@ -21,6 +21,7 @@ from qh3.quic import events
 from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.packet import encode_quic_retry, encode_quic_version_negotiation
 from qh3.tls import (
+    AlertDescription,
     CipherSuite,
     SignatureAlgorithm,
     load_pem_private_key,
@@ -51,6 +52,8 @@ IDLE_TIMEOUT = 900.0
 
 # QUIC sees one constant peer address; which way a datagram takes is decided below it.
 _CONSTANT_ADDRESS = ("192.0.2.1", 4433)
+# RFC 9000 §20.1: alerts of TLS are codes from 0x100 on.
+_ALERTS = {0x100 + alert: alert.name.replace("_", " ") for alert in AlertDescription}
 _BINDING_LABEL = b"atmosphere channel binding v1\x00"
 
 # The library warns at every close by a peer, which is an everyday thing.
@@ -80,7 +83,11 @@ def _ending(event: events.ConnectionTerminated) -> Terminated:
     """
     Put the library's word for the end of a connection into ours.
     """
-    return Terminated(event.reason_phrase or f"closed with code {event.error_code}")
+    reason, code = event.reason_phrase, event.error_code
+    alert = _ALERTS.get(code)
+    if not reason and alert is not None:
+        reason = f"TLS: {alert}"
+    return Terminated(reason or f"closed with code {code}")
 
 
 def _translated(event: events.QuicEvent) -> Event:

@@ -436,7 +436,7 @@ class Link:
                 self._owner.link_proved(self, event.proof)
             case events.Welcomed():
                 self._owner.link_welcomed(self, event.welcome)
-            case events.OfferReceived():
+            case events.OfferReceived() if self.core.phase is not events.Phase.CLOSED:
                 self._policy.offer_received(self, event.payload)
             case events.PathReported():
                 self._path_event(event.event)

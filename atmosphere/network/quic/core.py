@@ -48,6 +48,13 @@ MAX_DATAGRAM = 1_100
 MAX_PENDING = 16_384
 MAX_UNREAD = 16_777_216
 
+#: What has not come when time is up.
+_MISSING = {
+    Phase.HANDSHAKE: f"the handshake did not end within {HANDSHAKE_TIMEOUT:.0f} s",
+    Phase.PROOF_AWAITED: f"no proof came within {PROOF_TIMEOUT:.0f} s",
+    Phase.WELCOME_AWAITED: f"no welcome came within {HANDSHAKE_TIMEOUT:.0f} s",
+}
+
 #: How a reason begins that is the listener's own.
 REFUSED = "it refused: "
 
@@ -180,7 +187,8 @@ class LinkCore:
             if self.phase is Phase.CLOSED:
                 self._end()
             else:
-                self.close(CloseCode.REFUSED, f"time is up: {self.phase.value}")
+                missing = _MISSING.get(self.phase, self.phase.value)
+                self.close(CloseCode.REFUSED, f"time is up: {missing}")
 
     def next_event(self) -> events.Event | None:
         """

@@ -15,6 +15,7 @@ from atmosphere.identity import NodeID
 from atmosphere.network.path.ways import RelayedWay, Way
 
 from .connection import Link
+from .core_events import Phase
 
 __all__ = ["Dial"]
 
@@ -105,9 +106,17 @@ class Dial:
 
     def _time_is_up(self) -> None:
         """
-        No attempt was answered.
+        No attempt was answered, or none to the end.
         """
-        self.fail(LinkError(f"no answer within {TIMEOUT:.0f} s by {len(self._ways)} ways"))
+        phases = {link.core.phase for link in self._links}
+        ways = "1 way" if len(self._ways) == 1 else f"{len(self._ways)} ways"
+        if Phase.WELCOME_AWAITED in phases:
+            text = "the listener has the right key, but gave no welcome"
+        elif any(link.core.paths.active is not None for link in self._links):
+            text = "something answered, but no handshake came of it"
+        else:
+            text = "no answer"
+        self.fail(LinkError(f"{text} within {TIMEOUT:.0f} s by {ways}"))
 
     def _finish(self) -> list[Deferred[Link]]:
         """

@@ -14,14 +14,20 @@ import qh3.quic.connection
 import qh3.tls
 from qh3._hazmat import Buffer
 from qh3.quic.connection import QuicConnection
-from qh3.quic.packet import pull_quic_transport_parameters, push_quic_transport_parameters
-from qh3.quic.tls_bridge import QuicTlsBridge
+from qh3.quic.packet import (
+    QuicErrorCode,
+    pull_quic_transport_parameters,
+    push_quic_transport_parameters,
+)
+from qh3.quic.tls_bridge import QuicTlsBridge, QuicTlsBridgeError
 from typing_extensions import override
 
 __all__ = ["VERSION", "LimitedConnection", "ml_kem_key_is_sound"]
 
 VERSION = 1
 MAX_STREAMS = 4096
+#: Bytes of TLS that a peer may send in all: ours have 2 KiB.
+MAX_HANDSHAKE = 16_384
 _ML_KEM_768_KEY = 1184
 _ML_KEM_Q = 3329
 _STREAMS_ARGUMENT = 21
@@ -100,10 +106,39 @@ vars(qh3.quic.connection)["QuicConnectionCore"] = _make_core
 vars(qh3.tls)["X25519ML768KeyExchange"] = _CheckedMLKEM
 
 
+def _refuse_compressed(_: Buffer) -> None:
+    """
+    Unpack no certificate: a kilobyte may unpack to a gigabyte (RFC 8879 §5).
+    """
+    raise qh3.tls.AlertBadCertificate("a compressed certificate is not unpacked")
+
+
 class _Bridge(QuicTlsBridge):
     """
-    The library's TLS, announcing our limit of streams.
+    The library's TLS, announcing our limit of streams; keeps no more of a
+    handshake than ours ever have.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._length = 0
+        # The library would offer to unpack, if it finds a library that can.
+        vars(self.tls)["_compress_certificate_algorithms"] = None
+        vars(self.tls)["_client_handle_compressed_certificate"] = _refuse_compressed
+
+    @override
+    def receive_crypto(
+        self, epoch: Any, data: bytes, offset: int | None = None, *, version: int | None = None
+    ) -> None:
+        """
+        Take bytes of the handshake, up to a limit.
+        """
+        self._length += len(data)
+        if self._length > MAX_HANDSHAKE:
+            raise QuicTlsBridgeError(
+                QuicErrorCode.CRYPTO_BUFFER_EXCEEDED, "the handshake is too long"
+            )
+        super().receive_crypto(epoch, data, offset, version=version)
 
     @override
     def serialize_transport_parameters(self) -> bytes:
