@@ -1,0 +1,3 @@
+"""
+Tests for the names of the program that atmosphere succeeds.
+"""
