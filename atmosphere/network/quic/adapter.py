@@ -120,6 +120,7 @@ class QUICConnection:
     One QUIC connection, whatever the ways that its datagrams take.
 
     @ivar connection_ids: the IDs by which datagrams for us are known.
+    @ivar has_news: L{next_event} may have something to hand out.
     @ivar is_over: nothing more will come out of it.
     """
 
@@ -163,7 +164,7 @@ class QUICConnection:
             self.connection_ids.add(original_cid if retry_cid is None else retry_cid)
         self.is_over = False
         self._is_closing = False
-        self._has_news = False
+        self.has_news = False
         self._last_events: deque[Event] = deque()
 
     def _guard(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
@@ -176,10 +177,7 @@ class QUICConnection:
             return None
         try:
             return call(*args, **kwargs)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
         except BaseException as error:
-            self.is_over = True
             self._failed(error)
             return None
 
@@ -205,10 +203,14 @@ class QUICConnection:
 
     def _failed(self, error: BaseException) -> None:
         """
-        Keep what the library had still to report when it failed: the failure
-        may be that the peer has closed, and what it said before counts.
+        End this connection, but keep what the library had still to report when it
+        failed: the failure may be that the peer has closed, and what it said before
+        counts. Ctrl-C and its like are no failure, and go on.
         """
-        self._has_news = True
+        if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            raise error
+        self.is_over = True
+        self.has_news = True
         failure = f"QUIC failed: {type(error).__name__}: {error!s:.200}"
         try:
             while (event := self._connection.next_event()) is not None:
@@ -225,47 +227,63 @@ class QUICConnection:
         """
         Make the dialler's first flight.
         """
-        self._has_news = True
+        self.has_news = True
         self._guard(self._connection.connect, _CONSTANT_ADDRESS, now)
 
     def receive_datagrams(self, datagrams: Sequence[bytes], now: float) -> None:
         """
         Take datagrams that bear one of our connection IDs.
         """
-        self._has_news = True
-        self._guard(
-            self._connection.receive_many_datagrams, list(datagrams), _CONSTANT_ADDRESS, now
-        )
+        self.has_news = True
+        if self.is_over:
+            return
+        try:  # as the guard does, which would cost each datagram 1 µs a call
+            self._connection.receive_many_datagrams(list(datagrams), _CONSTANT_ADDRESS, now)
+        except BaseException as error:
+            self._failed(error)
 
     def datagrams_to_send(self, now: float) -> list[bytes]:
         """
         Hand out what is to be sent now.
         """
-        pairs = self._guard(self._connection.datagrams_to_send, now)
-        return [data for data, _ in pairs] if pairs else []
+        if self.is_over:
+            return []
+        try:  # as the guard does
+            return self._connection.take_datagrams(now)
+        except BaseException as error:
+            self._failed(error)
+            return []
 
     def get_timer(self) -> float | None:
         """
         Say when L{handle_timer} is due.
         """
-        return self._guard(self._connection.get_timer)
+        if self.is_over:
+            return None
+        try:  # as the guard does
+            return self._connection.get_timer()
+        except BaseException as error:
+            self._failed(error)
+            return None
 
     def handle_timer(self, now: float) -> None:
         """
         Do what is due.
         """
-        self._has_news = True
+        self.has_news = True
         self._guard(self._connection.handle_timer, now)
 
     def next_event(self) -> Event | None:
         """
         Hand out the oldest event; keeps L{connection_ids} true on the way.
         """
-        if not self._has_news:
+        if not self.has_news:
             return None
         event: Event | None = None
-        if not self._last_events:
-            given = self._guard(self._connection.next_event)
+        if not self._last_events and not self.is_over:
+            given = self._connection.next_event()  # it takes one from a list: nothing can fail
+            if isinstance(given, events.StreamDataReceived):
+                return given  # as nearly all do
             event = None if given is None else _translated(given)
         if event is None and self._last_events:
             event = self._last_events.popleft()
@@ -279,7 +297,7 @@ class QUICConnection:
             case Terminated():
                 self.is_over = True
             case _:
-                self._has_news = event is not None
+                self.has_news = event is not None
         return event
 
     def open_stream(self) -> int:
@@ -300,7 +318,12 @@ class QUICConnection:
         """
         Queue bytes on a stream.
         """
-        self._speak(self._connection.send_stream_data, stream_id, data, fin)
+        if self._is_closing or self.is_over:
+            return
+        try:  # as the guard does
+            self._connection.send_stream_data(stream_id, data, fin)
+        except BaseException as error:
+            self._failed(error)
 
     def reset_stream(self, stream_id: int, code: int) -> None:
         """
@@ -336,7 +359,7 @@ class QUICConnection:
         """
         Close; L{Terminated} follows when the peer has had time to hear of it.
         """
-        self._has_news = True
+        self.has_news = True
         self._speak(self._connection.close, code, None, reason[:200])
         self._is_closing = True
 

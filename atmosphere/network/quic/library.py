@@ -172,17 +172,52 @@ class LimitedConnection(QuicConnection):
         finally:
             _is_ours.reset(token)
 
-    @override
-    def _log_datagram(self, event: str, data: bytes) -> None:
-        """
-        Write no log: there is none.
-        """
+    # Once a connection stands, these four take the short way to the native core. The
+    # library walks over each datagram for a log that we do not have, reads the peer's
+    # address anew each time, and puts every call into another that renames exceptions,
+    # which the guard does not need: 5 µs of each datagram that comes and is answered.
 
     @override
-    def _log_packets(self, event: str, data: bytes) -> None:
+    def _normalize_address(self, addr: tuple[str, int]) -> tuple[str, int]:
         """
-        Spare the walk over each datagram that the library makes for a log.
+        Take the address as it is: it is always the same.
         """
+        return addr
+
+    @override
+    def receive_many_datagrams(
+        self, datagrams: list[bytes], addr: tuple[str, int], now: float
+    ) -> None:
+        """
+        Take datagrams.
+        """
+        if self._handshake_complete and self._core is not None:
+            self._core.receive_many_datagrams(datagrams, addr, now)
+            self._drain_core()
+        else:
+            super().receive_many_datagrams(datagrams, addr, now)
+
+    def take_datagrams(self, now: float) -> list[bytes]:
+        """
+        Hand out what is to be sent now, as C{datagrams_to_send} does.
+        """
+        taken: list[bytes] = []
+        if self._core is not None:
+            poll_transmit = self._core.poll_transmit
+            while (transmit := poll_transmit(now)) is not None:
+                taken.append(transmit[0])
+        return taken
+
+    @override
+    def send_stream_data(self, stream_id: int, data: Any, end_stream: bool = False) -> None:
+        """
+        Queue bytes on a stream.
+        """
+        if self._handshake_complete and self._core is not None:
+            self._record_local_stream(stream_id)
+            self._core.send_stream(stream_id, data, end_stream)
+        else:
+            super().send_stream_data(stream_id, data, end_stream)
 
     @override
     def _create_tls(self, remote_source_cid: bytes | None) -> QuicTlsBridge:
