@@ -40,7 +40,8 @@ class Answered:
 
     @ivar transaction_id: which transaction has ended, as in all events.
     @ivar message: the response.
-    @ivar source: who sent it: the server that was asked.
+    @ivar source: who sent it: the server that was asked, unless the answer may
+        come from anywhere.
     """
 
     transaction_id: bytes
@@ -103,6 +104,7 @@ class _Transaction:
     rc: int
     rm: float
     due: float
+    from_anywhere: bool
     sent: int = 0
 
 
@@ -132,18 +134,29 @@ class Transactions:
         rto: float = RTO,
         rc: int = RC,
         rm: float = RM,
+        from_anywhere: bool = False,
     ) -> bytes:
         """
         Begin a transaction.
 
         @param key: protects the request by MESSAGE-INTEGRITY; a response that
             does not hold under it is dropped.
+        @param from_anywhere: whether another socket than was asked may answer;
+            it has to know the transaction ID.
         @return: its transaction ID.
         """
         transaction_id = self._entropy(TRANSACTION_ID_LENGTH)
         request = Message(Class.REQUEST, transaction_id, tuple(attributes), method)
         self._open[transaction_id] = transaction = _Transaction(
-            destination, encode_message(request, key=key), method, key, rto, rc, rm, now
+            destination,
+            encode_message(request, key=key),
+            method,
+            key,
+            rto,
+            rc,
+            rm,
+            now,
+            from_anywhere,
         )
         self._send(transaction, now)
         return transaction_id
@@ -165,7 +178,9 @@ class Transactions:
         Take a response; what is none of ours is dropped.
         """
         transaction = self._open.get(data[8:20])
-        if transaction is None or path != transaction.destination:
+        if transaction is None or not (
+            transaction.from_anywhere or path == transaction.destination
+        ):
             self.dropped += 1
             return
         try:
@@ -173,14 +188,16 @@ class Transactions:
         except DecodeError:
             self.dropped += 1
             return
-        event = self._judge(transaction, message, data)
+        event = self._judge(transaction, message, data, path)
         if event is None:
             self.dropped += 1
             return
         del self._open[message.transaction_id]
         self._events.append(event)
 
-    def _judge(self, transaction: _Transaction, message: Message, data: bytes) -> Event | None:
+    def _judge(
+        self, transaction: _Transaction, message: Message, data: bytes, path: TransportAddress
+    ) -> Event | None:
         """
         Say how a response ends its transaction.
 
@@ -194,7 +211,7 @@ class Transactions:
             types = ", ".join(f"{each:#06x}" for each in message.unknown_required[:4])
             return Failed(message.transaction_id, f"demands what we do not know: {types}")
         if message.message_class is Class.SUCCESS_RESPONSE:
-            return Answered(message.transaction_id, message, transaction.destination)
+            return Answered(message.transaction_id, message, path)
         error = message.get(ERROR_CODE)
         if error is None:
             return None
