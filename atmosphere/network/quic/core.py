@@ -10,6 +10,7 @@ to take; QUIC never learns of ways.
 from __future__ import annotations
 
 from collections import deque
+from itertools import repeat
 
 from qh3.quic import events as quic_events
 
@@ -130,7 +131,7 @@ class LinkCore:
                 self._first_way = way
             if way != self._first_way:
                 return
-        if way is not self._heard_by and way != self._heard_by:
+        if way is not self._heard_by:
             self._heard_by = way
             self.paths.datagram_received(way, now)
         if self._nudges is not None and way == self._nudges:
@@ -153,7 +154,7 @@ class LinkCore:
         datagrams = self.quic.datagrams_to_send(now)
         while datagrams:
             for way in self.paths.routes(now):
-                out += [(data, way) for data in datagrams]
+                out += zip(datagrams, repeat(way))
             datagrams = self.quic.datagrams_to_send(now) if self.streams.flush() else []
         if self.phase is not Phase.CLOSED:
             out += self.paths.datagrams_to_send(now)
@@ -166,11 +167,12 @@ class LinkCore:
         """
         if self._has_ended:
             return None
-        due = [self.quic.get_timer(), self._deadline]
-        if self.phase is not Phase.CLOSED:
-            due.append(self.paths.get_timer())
-        known = [each for each in due if each is not None]
-        return min(known) if known else None
+        due = self.quic.get_timer()
+        of_paths = None if self.phase is Phase.CLOSED else self.paths.get_timer()
+        for other in (self._deadline, of_paths):
+            if other is not None and (due is None or other < due):
+                due = other
+        return due
 
     def handle_timer(self, now: float) -> None:
         """
@@ -324,8 +326,9 @@ class LinkCore:
             if self._is_nudged:
                 self._is_nudged = False
                 self.quic.send_ping()
-        while (event := self.quic.next_event()) is not None:
-            self._act_on(event)
+        if self.quic.has_news:
+            while (event := self.quic.next_event()) is not None:
+                self._act_on(event)
         self.streams.report_all()
 
     def _collect(self) -> None:
@@ -352,23 +355,21 @@ class LinkCore:
         @raise DecodeError: the peer broke the protocol.
         """
         match event:
+            case quic_events.StreamDataReceived() if event.stream_id != CONTROL_STREAM:
+                self._stream_event(event)
             case Terminated():
                 self.has_failed = event.is_ours
                 self._close(escape_peer_text(event.reason, 160))
                 self._end()
             case quic_events.HandshakeCompleted():
                 self._handshake_completed()
-            case quic_events.StreamDataReceived(stream_id=0):
+            case quic_events.StreamDataReceived():
                 self._control_received(event.data, event.end_stream)
             case (
                 quic_events.StreamReset(stream_id=0) | quic_events.StopSendingReceived(stream_id=0)
             ):
                 raise DecodeError("the control stream was given up", section="link §2")
-            case (
-                quic_events.StreamDataReceived()
-                | quic_events.StreamReset()
-                | quic_events.StopSendingReceived()
-            ):
+            case quic_events.StreamReset() | quic_events.StopSendingReceived():
                 self._stream_event(event)
             case quic_events.ConnectionIdIssued():
                 self._events.append(events.RouteChanged(event.connection_id, True))

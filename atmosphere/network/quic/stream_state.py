@@ -64,6 +64,7 @@ class StreamState:
 
     @ivar service: its name; empty until the header was read.
     @ivar outbox_length: bytes that wait for credit or for QUIC.
+    @ivar unsent: bytes that QUIC may still have to send, at most.
     @ivar is_aborted: the application has given it up; what comes is dropped.
     @ivar is_finishing: the application has ended its direction.
     @ivar has_sent_end: FIN or RESET_STREAM went out: our direction is over.
@@ -81,8 +82,8 @@ class StreamState:
         self.has_received_end = False
         self.wants_drain = False
         self._words = bytearray()
-        self._outbox: deque[memoryview] = deque()
-        self.outbox_length = 0
+        self._outbox: deque[bytes | memoryview] = deque()
+        self.outbox_length = self.unsent = 0
         self._sent = 0
         self._send_limit = INITIAL_CREDIT
         self._received = 0
@@ -113,14 +114,14 @@ class StreamState:
         @raise DecodeError: malformed opening words, or more than the credit.
         """
         match self.opening:
+            case Opening.OPEN | Opening.UNDECIDED:
+                pass
             case Opening.HEADER_AWAITED:
                 data = self._read_header(data)
             case Opening.ANSWER_AWAITED:
                 data = self._read_answer(data)
             case Opening.REFUSED:
                 return b""
-            case Opening.OPEN | Opening.UNDECIDED:
-                pass
         self._received += len(data)
         if self._received > self._granted:
             raise DecodeError("more stream data than we gave credit for", section="link §5")
@@ -165,19 +166,24 @@ class StreamState:
             self.opening = Opening.REFUSED
         return b""
 
-    def consumed(self, length: int, now: float, rtt: float | None) -> int | None:
+    def consumed(self, length: int) -> bool:
         """
         The application has taken bytes.
 
-        A reader that takes a whole window within two round trips has its window
-        doubled, up to 4 MiB: the window, not the path, was the limit.
-
-        @return: the new limit to be granted, if it is time for one.
+        @return: whether it is time for a new limit.
         """
         self._consumed += length
+        new = self._consumed + self._window - self._granted
+        return new >= self._window // 4 and not self.has_received_end
+
+    def new_limit(self, now: float, rtt: float | None) -> int:
+        """
+        Say what is to be granted now.
+
+        A reader that takes a whole window within two round trips has its window
+        doubled, up to 4 MiB: the window, not the path, was the limit.
+        """
         target = self._consumed + self._window
-        if self.has_received_end or target - self._granted < self._window // 4:
-            return None
         if rtt is not None and now - self._granted_at < rtt and self._window < MAX_WINDOW:
             self._window = min(MAX_WINDOW, 2 * self._window)
             target = self._consumed + self._window
@@ -196,7 +202,7 @@ class StreamState:
         Put bytes behind those that wait already.
         """
         if data:
-            self._outbox.append(memoryview(data))
+            self._outbox.append(data)
             self.outbox_length += len(data)
 
     def take(self, most: int) -> bytes:
@@ -208,13 +214,14 @@ class StreamState:
         room = min(most, self._send_limit - self._sent, self.outbox_length)
         if room <= 0:
             return b""
-        taken: list[memoryview] = []
+        taken: list[bytes | memoryview] = []
         left = room
         while left:
             first = self._outbox.popleft()
             if len(first) > left:
-                self._outbox.appendleft(first[left:])
-                first = first[:left]
+                whole = memoryview(first)
+                self._outbox.appendleft(whole[left:])
+                first = whole[:left]
             taken.append(first)
             left -= len(first)
         self.outbox_length -= room

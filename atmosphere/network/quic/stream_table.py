@@ -174,9 +174,8 @@ class StreamTable:
         state = self._streams.get(stream_id)
         if state is not None:
             self.unread -= length
-            limit = state.consumed(length, now, self._quic.smoothed_rtt)
-            if limit is not None:
-                self._grant(stream_id, limit)
+            if state.consumed(length):
+                self._grant(stream_id, state.new_limit(now, self._quic.smoothed_rtt))
 
     def waiting(self, stream_id: int) -> int:
         """
@@ -193,6 +192,8 @@ class StreamTable:
 
         @return: whether anything was given.
         """
+        if not self._waiting:
+            return False
         has_given = False
         for stream_id in list(self._waiting):
             state = self._streams.get(stream_id)
@@ -201,7 +202,11 @@ class StreamTable:
                 continue
             data = b""
             if state.outbox_length:
-                data = state.take(MAX_UNSENT - self._quic.unsent(stream_id))
+                # Asked only when there may be too much: a call less for most writes.
+                if state.unsent + state.outbox_length > MAX_UNSENT:
+                    state.unsent = self._quic.unsent(stream_id)
+                data = state.take(MAX_UNSENT - state.unsent)
+                state.unsent += len(data)
             ends = state.is_finishing and not state.outbox_length and not state.has_sent_end
             if data or ends:
                 has_given = True
@@ -224,8 +229,9 @@ class StreamTable:
         """
         Report the bytes that one turn brought.
         """
-        for stream_id in list(self._chunks):
-            self.report(stream_id)
+        if self._chunks:
+            for stream_id in list(self._chunks):
+                self.report(stream_id)
 
     def report(self, stream_id: int) -> None:
         """
@@ -257,7 +263,7 @@ class StreamTable:
 
         @raise DecodeError: the peer broke the protocol.
         """
-        state = self._find(event.stream_id)
+        state = self._streams.get(event.stream_id) or self._find(event.stream_id)
         if state is None:
             return
         match event:
@@ -267,19 +273,17 @@ class StreamTable:
                 self._peer_gave_up(state)
             case quic_events.StopSendingReceived():
                 self._peer_stopped_reading(state)
-        self._forget_if_over(state)
+        if state.has_received_end:
+            self._forget_if_over(state)
 
     def _find(self, stream_id: int) -> StreamState | None:
         """
-        Look a stream up, or begin one that the peer opened.
+        Begin a stream that the peer opened.
 
         What comes late for a stream that is over and forgotten begins none:
         the peer's streams are numbered, and those that were skipped so far are
         known. QUIC's limit of streams bounds how many those can be.
         """
-        state = self._streams.get(stream_id)
-        if state is not None:
-            return state
         is_local = (stream_id & 1 == 0) == self._quic.is_dialler
         if is_local or stream_id & 2:
             return None

@@ -107,8 +107,9 @@ class CreditTests(SynchronousTestCase):
         """
         state = accepted()
         state.receive(bytes(INITIAL_CREDIT))
-        self.assertIsNone(state.consumed(INITIAL_CREDIT // 4 - 1, 9.0, 0.1))
-        self.assertEqual(state.consumed(1, 9.0, 0.1), INITIAL_CREDIT + INITIAL_CREDIT // 4)
+        self.assertFalse(state.consumed(INITIAL_CREDIT // 4 - 1))
+        self.assertTrue(state.consumed(1))
+        self.assertEqual(state.new_limit(9.0, 0.1), INITIAL_CREDIT + INITIAL_CREDIT // 4)
 
     def test_window_grows_for_a_quick_reader(self) -> None:
         """
@@ -118,7 +119,8 @@ class CreditTests(SynchronousTestCase):
         granted = INITIAL_CREDIT
         for _ in range(100):
             state.receive(bytes(granted - state._received))
-            granted = state.consumed(granted - state._consumed, 9.0, 0.1) or granted
+            if state.consumed(granted - state._consumed):
+                granted = state.new_limit(9.0, 0.1)
         self.assertEqual(granted - state._consumed, MAX_WINDOW)
 
     def test_sender_waits(self) -> None:
