@@ -26,7 +26,7 @@ from typing_extensions import override
 from atmosphere import __version__
 from atmosphere.errors import AtmosphereError, ConfigurationError
 from atmosphere.node.clock import use_steady_clock
-from atmosphere.node.config import NodeConfig, with_options
+from atmosphere.node.config import NodeConfig, with_fallback, with_options
 from atmosphere.node.program import program_for
 from atmosphere.node.relay_options import relay_config
 from atmosphere.node.store import NodeStore, default_state_directory
@@ -226,8 +226,6 @@ class Options(usage.Options):
                     raise usage.UsageError(f"ATMOSPHERE_{variable}={text!a} is no number") from None
         for name, variable in _LISTS.items():
             text = self.environ.get(f"ATMOSPHERE_{variable}")
-            if name == "use-relay":
-                text = text or self.environ.get("ATMOSPHERE_RELAY_URL")
             if not self.lists[name] and text:
                 self.lists[name] = text.split()
         for name, variable, _ in _FLAGS:
@@ -263,7 +261,7 @@ class Options(usage.Options):
         udp_port = self["udp-port"]
         if udp_port is None and is_alone:
             udp_port = self["port"]
-        return with_options(
+        changed = with_options(
             config,
             relays=self.lists["use-relay"],
             relay_ca=self["relay-ca"],
@@ -275,6 +273,7 @@ class Options(usage.Options):
             allow_loopback=bool(self["allow-loopback"]),
             path_policy=self["paths"],
         )
+        return with_fallback(changed, self.environ)
 
 
 def _end(text: str, status: int) -> NoReturn:

@@ -51,6 +51,15 @@ class OptionsTests(SynchronousTestCase):
             self.parse(*arguments, env=env)
         return str(caught.exception)
 
+    def test_fallback(self) -> None:
+        """
+        C{ATMOSPHERE_RELAY_URL} serves when nothing else names a relay.
+        """
+        env = {"ATMOSPHERE_RELAY_URL": "ws://fallback:1"}
+        options = self.parse("--node", "--state", self.state, env=env)
+        config = options.node_config(NodeConfig("x"))
+        self.assertEqual((config.relays, config.relays_beside()), ((), ["ws://fallback:1"]))
+
     def test_no_role(self) -> None:
         """
         A process without a role is refused; both roles together are allowed.

@@ -73,10 +73,11 @@ def make_node(settings: Settings, config: NodeConfig) -> NodeStore:
 @option("--udp-port", type=int, metavar="PORT", help="The UDP port.  [default: 7777 or any free]")
 @option(
     "--advertise",
-    "--public-ip",
+    aliases=["--public-ip"],
     multiple=True,
-    metavar="IP:PORT",
-    help="An address at which others reach this node, such as a forwarded port; repeatable.",
+    metavar="IP[:PORT]",
+    help="An address at which others reach this node, such as a forwarded port; repeatable."
+    " Without PORT it is the node's own.",
 )
 @option("--no-public-stun", is_flag=True, help="Never ask public STUN servers.")
 @pass_settings
@@ -98,21 +99,20 @@ def init(
     settings are in config.toml there, to be edited at will.
     """
     from atmosphere.errors import ConfigurationError
-    from atmosphere.node.config import DEFAULT_UDP_PORT, NodeConfig, check_name, with_options
+    from atmosphere.node.config import NodeConfig, check_name, with_options
     from atmosphere.node.program import program_for
 
     from .output import print_json
 
     if name is not None and named is not None and name != named:
         raise ConfigurationError("two names were given: say it once, as NAME or with --name")
-    port = DEFAULT_UDP_PORT if udp_port is None else udp_port
     config = with_options(
         NodeConfig(check_name(named or name or host_name())),
         relays=relays,
         relay_ca=None if relay_ca is None else _absolute(relay_ca),
         stun=stun,
         udp_port=udp_port,
-        advertise=[_with_port(address, port) for address in advertise],
+        advertise=advertise,
         no_public_stun=no_public_stun,
     )
     with make_node(settings, config) as store:
@@ -143,16 +143,3 @@ def _absolute(file: str) -> str:
         raise ConfigurationError(
             f"the certificates in {path} cannot be read: {error.strerror}"
         ) from None
-
-
-def _with_port(address: str, port: int) -> str:
-    """
-    Give an address without a port the node's.
-    """
-    import ipaddress
-
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return f"[{found}]:{port}" if found.version == 6 else f"{found}:{port}"

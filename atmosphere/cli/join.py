@@ -115,7 +115,13 @@ def _join_here(settings: Settings, store: NodeStore, config: NodeConfig, code: s
 
 @command("join", examples=JOIN_EXAMPLES, short_help="Join a mesh by a code from `invite`.")
 @click.argument("code", required=False, metavar="[CODE|FILE|-]")
-@option("--name", "-n", metavar="NAME", help="For a node that is made now.  [default: the host's]")
+@option(
+    "--name",
+    "-n",
+    metavar="NAME",
+    envvar=["ATMOSPHERE_NAME", "ATMOSPHERE_NODE_NAME"],
+    help="For a node that is made now.  [default: the host's]",
+)
 @pass_settings
 def join(settings: Settings, code: str | None, name: str | None) -> int:
     """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .mesh_forms import add_original_forms
 from .options import CommandGroup, Settings, command, common_options, option, pass_settings
 
 if TYPE_CHECKING:
@@ -261,3 +262,4 @@ def _adopt(store: NodeStore, found: MeshBackup) -> None:
 
 mesh.add_command(backup)
 mesh.add_command(restore)
+add_original_forms(mesh)

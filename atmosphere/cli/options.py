@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ __all__ = [
     "CommandGroup",
     "Count",
     "Number",
+    "Option",
     "Settings",
     "command",
     "common_options",
@@ -32,6 +33,9 @@ __all__ = [
 ]
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+#: What the original's C{ATMOSPHERE_LOG_LEVEL} may say, as our verbosity.
+_LOG_LEVELS = {"debug": 1, "info": 0, "warning": -1, "warn": -1, "error": -1, "critical": -1}
 
 
 @dataclass
@@ -106,17 +110,54 @@ class Directory(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Option(click.Option):
+    """
+    An option that may have other names too, which no help shows: those of the
+    original program.
+    """
+
+    def __init__(
+        self, declarations: Sequence[str], *, aliases: Sequence[str] = (), **settings: Any
+    ) -> None:
+        """
+        @param aliases: the other names.
+        """
+        self.aliases = list(aliases)
+        super().__init__(declarations, **settings)
+
+    @override
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """
+        Have the other names parsed too.
+        """
+        shown = self.opts
+        self.opts = [*shown, *self.aliases]
+        try:
+            super().add_to_parser(parser, ctx)
+        finally:
+            self.opts = shown
+
+
 def option(*declarations: str, **settings: Any) -> Callable[[FunctionT], FunctionT]:
     """
     Declare an option that can also be set by its variable.
 
     @param declarations: as click takes them.
-    @param settings: as click takes them; C{envvar} replaces the variable.
+    @param settings: as L{Option} takes them; C{envvar} replaces the variable.
     """
     long = next(name for name in declarations if name.startswith("--"))
     name = long.split("/")[0].strip("- ").replace("-", "_").upper()
     settings.setdefault("envvar", f"ATMOSPHERE_{name}")
-    return click.option(*declarations, **settings)
+    return click.option(*declarations, cls=Option, **settings)
+
+
+def _keep_log_level(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """
+    Take a log level of the original program, unless C{-q} or C{-v} says otherwise.
+    """
+    settings = context.ensure_object(Settings)
+    if value is not None and settings.verbosity == 0:
+        settings.verbosity = _LOG_LEVELS[value]
 
 
 def _set(name: str, convert: Callable[[Any], Any]) -> Callable[..., None]:
@@ -150,7 +191,8 @@ def common_options(
         decorators = [
             click.option(
                 "--state",
-                "--data-dir",
+                cls=Option,
+                aliases=["--data-dir"],
                 metavar="DIR",
                 type=Directory(),
                 callback=_set("state", lambda path: path.expanduser()),
@@ -185,6 +227,17 @@ def common_options(
                 **shared,
             ),
         ]
+        if is_global:
+            decorators.append(
+                click.option(
+                    "--log-level",
+                    type=click.Choice(list(_LOG_LEVELS), case_sensitive=False),
+                    callback=_keep_log_level,
+                    expose_value=False,
+                    hidden=True,
+                    envvar="ATMOSPHERE_LOG_LEVEL",
+                )
+            )
         if has_json:
             decorators.insert(
                 1,
@@ -251,17 +304,23 @@ class CommandGroup(click.Group):
 
 
 def command(
-    name: str, *, examples: str, has_json: bool = True, **settings: Any
+    name: str,
+    *,
+    examples: str,
+    has_json: bool = True,
+    cls: type[Command] = Command,
+    **settings: Any,
 ) -> Callable[[Callable[..., Any]], Command]:
     """
     Make a function a command with the shared options and examples.
 
     @param examples: lines that a user could type.
+    @param cls: what kind of command it becomes.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
         shared = common_options(has_json=has_json)(function)
-        made = click.command(name, cls=Command, examples=examples, **settings)(shared)
+        made = click.command(name, cls=cls, examples=examples, **settings)(shared)
         return made
 
     return decorate

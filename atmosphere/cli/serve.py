@@ -5,12 +5,15 @@ C{atmosphere serve}: run this machine's node in the foreground.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from typing_extensions import override
 
-from .options import Settings, command, option, pass_settings
+from .options import Command, Settings, command, option, pass_settings
 
 if TYPE_CHECKING:
     from atmosphere.node.store import NodeStore
@@ -26,9 +29,11 @@ atmosphere --state /var/lib/atmosphere serve --log-format json
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
-def node_options(function: FunctionT) -> FunctionT:
+def node_options(function: FunctionT, *, host: Sequence[str] = ("--host",)) -> FunctionT:
     """
     Give a command the options that add to a node's settings for one run.
+
+    @param host: the original's names for C{--interface}.
     """
     decorators = [
         option(
@@ -36,7 +41,6 @@ def node_options(function: FunctionT) -> FunctionT:
             "relays",
             multiple=True,
             metavar="URL",
-            envvar=["ATMOSPHERE_RELAY", "ATMOSPHERE_RELAY_URL"],
             help="A relay to use beside those in config.toml; repeatable.",
         ),
         option("--relay-ca", metavar="FILE", help="Certificates to verify wss:// relays with."),
@@ -45,24 +49,26 @@ def node_options(function: FunctionT) -> FunctionT:
         ),
         option(
             "--udp-port",
-            "--port",
-            "-p",
+            aliases=["--port", "-p"],
             type=int,
             metavar="PORT",
+            envvar=["ATMOSPHERE_UDP_PORT", "ATMOSPHERE_PORT"],
             help="The UDP port to listen on.",
         ),
         option(
             "--interface",
-            "--host",
             "interfaces",
+            aliases=host,
             multiple=True,
             metavar="ADDRESS",
+            envvar=["ATMOSPHERE_INTERFACE", "ATMOSPHERE_HOST"],
             help="An address to listen on; repeatable.  [default: 0.0.0.0 and ::]",
         ),
         option(
             "--advertise",
+            aliases=["--public-ip"],
             multiple=True,
-            metavar="IP:PORT",
+            metavar="IP[:PORT]",
             help="An address at which others reach this node; repeatable.",
         ),
         option("--no-public-stun", is_flag=True, help="Never ask public STUN servers."),
@@ -143,8 +149,30 @@ def allow_many_files(most: int = 16_384) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-@command("serve", examples=EXAMPLES, short_help="Run this machine's node.")
-@node_options
+class _Serve(Command):
+    """
+    The command, of which C{-h} is the original's host to listen on; with
+    nothing behind it, it asks for help as everywhere else.
+    """
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """
+        Read the arguments.
+        """
+        if args[-1:] == ["-h"]:
+            args = [*args[:-1], "--help"]
+        return super().parse_args(ctx, args)
+
+
+@command(
+    "serve",
+    examples=EXAMPLES,
+    short_help="Run this machine's node.",
+    cls=_Serve,
+    context_settings={"help_option_names": ["--help"]},
+)
+@partial(node_options, host=("--host", "-h"))
 @pass_settings
 def serve(settings: Settings, /, **options: Any) -> int:
     """
@@ -155,9 +183,9 @@ def serve(settings: Settings, /, **options: Any) -> int:
     """
     allow_many_files()
     with open_store(settings) as store:
-        from atmosphere.node.config import with_options
+        from atmosphere.node.config import with_fallback, with_options
 
-        config = with_options(store.settings, **options)
+        config = with_fallback(with_options(store.settings, **options), os.environ)
 
         from twisted.internet.defer import Deferred
 

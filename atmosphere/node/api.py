@@ -88,6 +88,16 @@ class NodeAPI(Protocol):
         """
         ...
 
+    def found(self, mesh_name: str | None) -> JSON:
+        """
+        Found a mesh without inviting anybody yet.
+
+        @param mesh_name: its name; C{None} means C{home}.
+        @return: C{mesh_id}, C{mesh_name}.
+        @raise JoinError: the node is in a mesh.
+        """
+        ...
+
     def invitations(self) -> list[JSON]:
         """
         List the invitations that this node gave: of each C{invite_id},

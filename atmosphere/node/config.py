@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from atmosphere.addresses import AddressKind, TransportAddress, address_kind
 from atmosphere.errors import ConfigurationError, DecodeError
+from atmosphere.network.relay.selection import DEFAULT_RELAYS
 from atmosphere.text import is_valid_name
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "parse_host_port",
     "parse_relay_url",
     "with_environment",
+    "with_fallback",
     "with_options",
 ]
 
@@ -77,12 +79,14 @@ class NodeConfig:
         start, any free port if that is taken, and the same ever after.
     @ivar interfaces: the addresses to bind, one for each family.
     @ivar advertise: addresses at which others reach this node, such as those
-        of a port that a router forwards.
+        of a port that a router forwards; port 0 stands for the node's own.
     @ivar public_stun: whether the public STUN servers may be asked by those
         commands that need one, when there is neither relay nor STUN server.
     @ivar allow_loopback: whether peers on this machine may be reached by its
         loopback addresses.
     @ivar path_policy: one of L{PATH_POLICIES}.
+    @ivar fallback_relays: the relays to use when neither the user nor a join
+        code named any; no file has them.
     """
 
     name: str
@@ -95,6 +99,16 @@ class NodeConfig:
     public_stun: bool = True
     allow_loopback: bool = False
     path_policy: str = "auto"
+    fallback_relays: tuple[str, ...] = ()
+
+    def relays_beside(self, others: Sequence[str] = ()) -> list[str]:
+        """
+        List the relays to use: those that the user named, then others, and
+        the fallback only if there is neither.
+
+        @param others: those that came with the join code.
+        """
+        return list(dict.fromkeys([*self.relays, *others])) or list(self.fallback_relays)
 
 
 def check_name(name: str) -> str:
@@ -164,25 +178,31 @@ def check_interface(text: str) -> str:
     Check an address to listen on.
 
     @return: its canonical text.
-    @raise ConfigurationError: it is not an IP address.
+    @raise ConfigurationError: it is neither an IP address nor C{localhost}.
     """
     try:
-        return TransportAddress(text, 0).host
+        return TransportAddress("127.0.0.1" if text == "localhost" else text, 0).host
     except DecodeError as error:
         raise ConfigurationError(f"an address to listen on: {error}") from None
 
 
 def parse_address(text: str) -> TransportAddress:
     """
-    Read C{192.0.2.1:7777} or C{[2001:db8::1]:7777}.
+    Read C{192.0.2.1:7777} or C{[2001:db8::1]:7777}, or the address alone.
 
+    @return: with port 0 if the text has none.
     @raise ConfigurationError: anything else.
     """
+    has_port = True
     try:
-        address = TransportAddress.from_text(text)
+        try:
+            address = TransportAddress(text, 0)
+            has_port = False
+        except DecodeError:
+            address = TransportAddress.from_text(text)
     except DecodeError as error:
         raise ConfigurationError(f"an address to advertise: {error}") from None
-    if address.port == 0 or address_kind(address.packed) is AddressKind.NEVER:
+    if (has_port and address.port == 0) or address_kind(address.packed) is AddressKind.NEVER:
         raise ConfigurationError(
             f"an address to advertise: nobody can reach {address}; write what others see"
         )
@@ -274,28 +294,43 @@ def with_environment(config: NodeConfig, environ: Mapping[str, str]) -> NodeConf
     """
     Lay the C{ATMOSPHERE_…} variables over a configuration.
 
-    C{_RELAY} (or C{_RELAY_URL}), C{_STUN}, C{_INTERFACE} and C{_ADVERTISE}
-    are lists with blanks between; C{_RELAY_CA}, C{_UDP_PORT}, C{_NO_PUBLIC_STUN},
-    C{_ALLOW_LOOPBACK} and C{_PATHS} are what the options of those names are.
+    C{_RELAY}, C{_STUN}, C{_INTERFACE} (or C{_HOST}) and C{_ADVERTISE} are
+    lists with blanks between; C{_RELAY_CA}, C{_UDP_PORT} (or C{_PORT}),
+    C{_NO_PUBLIC_STUN}, C{_ALLOW_LOOPBACK} and C{_PATHS} are what the options of
+    those names are. For C{_RELAY_URL} see L{with_fallback}.
 
     @raise ConfigurationError: a variable does not fit.
     """
-    port = environ.get("ATMOSPHERE_UDP_PORT") or None
+    name = "ATMOSPHERE_UDP_PORT" if environ.get("ATMOSPHERE_UDP_PORT") else "ATMOSPHERE_PORT"
+    port = environ.get(name) or None
     if port is not None and not (port.isascii() and port.isdigit() and len(port) <= 5):
-        raise ConfigurationError(f"ATMOSPHERE_UDP_PORT={port[:80]!a} is not a port")
-    relays = environ.get("ATMOSPHERE_RELAY") or environ.get("ATMOSPHERE_RELAY_URL") or ""
-    return with_options(
+        raise ConfigurationError(f"{name}={port[:80]!a} is not a port")
+    interfaces = environ.get("ATMOSPHERE_INTERFACE") or environ.get("ATMOSPHERE_HOST") or ""
+    changed = with_options(
         config,
-        relays=relays.split(),
+        relays=environ.get("ATMOSPHERE_RELAY", "").split(),
         relay_ca=environ.get("ATMOSPHERE_RELAY_CA") or None,
         stun=environ.get("ATMOSPHERE_STUN", "").split(),
         udp_port=None if port is None else int(port),
-        interfaces=environ.get("ATMOSPHERE_INTERFACE", "").split(),
+        interfaces=interfaces.split(),
         advertise=environ.get("ATMOSPHERE_ADVERTISE", "").split(),
         no_public_stun=is_set(environ.get("ATMOSPHERE_NO_PUBLIC_STUN")),
         allow_loopback=is_set(environ.get("ATMOSPHERE_ALLOW_LOOPBACK")),
         path_policy=environ.get("ATMOSPHERE_PATHS") or None,
     )
+    return with_fallback(changed, environ)
+
+
+def with_fallback(config: NodeConfig, environ: Mapping[str, str]) -> NodeConfig:
+    """
+    Note the relays that serve when nothing else names one: those of
+    C{ATMOSPHERE_RELAY_URL}, else L{DEFAULT_RELAYS
+    <atmosphere.network.relay.selection.DEFAULT_RELAYS>}.
+
+    @raise ConfigurationError: one of them is not a relay's URL.
+    """
+    urls = environ.get("ATMOSPHERE_RELAY_URL", "").split() or [each.url for each in DEFAULT_RELAYS]
+    return dataclasses.replace(config, fallback_relays=_unique(map(parse_relay_url, urls)))
 
 
 def _toml_list(items: Iterable[object]) -> str:
@@ -344,7 +379,8 @@ def encode_config(config: NodeConfig) -> str:
         ),
         "",
         "# Addresses (IP:PORT) at which others reach this node, such as a forwarded port.",
-        f"advertise = {_toml_list(config.advertise)}",
+        "# Without a port it is the node's own.",
+        f"advertise = {_toml_list(each if each.port else each.host for each in config.advertise)}",
         "",
         "# Whether commands such as `atmosphere network` may ask public STUN servers",
         "# on a node that has neither relays nor STUN servers.",

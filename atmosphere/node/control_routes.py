@@ -81,6 +81,15 @@ def _invite(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     return api.invite(hours=hours, uses=uses, mesh_name=mesh_name)
 
 
+def _found(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/mesh}.
+    """
+    mesh_name = arguments.optional_text("mesh_name", maximum=63)
+    arguments.finish()
+    return maybeDeferred(api.found, mesh_name)
+
+
 def _revoke_invitation(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     """
     Serve C{POST /v1/invitations/revoke}.
@@ -175,6 +184,7 @@ ROUTES: dict[bytes, dict[bytes, Route]] = {
     b"/v1/invite": {b"POST": _invite},
     b"/v1/join": {b"POST": _join},
     b"/v1/leave": {b"POST": _leave},
+    b"/v1/mesh": {b"POST": _found},
 }
 
 #: Requests that last for hours: once begun they do not count among the clients;

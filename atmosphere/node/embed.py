@@ -27,7 +27,7 @@ from atmosphere.network.relay.limits import RelayConfig
 from atmosphere.network.relay.service import RelayService
 from atmosphere.text import escape_peer_text, tidy_name
 
-from .config import NodeConfig, check_name, with_options
+from .config import NodeConfig, check_name, with_fallback, with_options
 from .relaying import make_relay as _make_relay
 from .service import NodeService
 from .store import NodeStore
@@ -118,7 +118,7 @@ def make_node(
     wanted = None if name is None else check_name(name)
 
     def with_arguments(config: NodeConfig) -> NodeConfig:
-        return with_options(config, relays=relays, **options)
+        return with_fallback(with_options(config, relays=relays, **options), {})
 
     if NodeStore.exists(path):
         store = NodeStore.open(path, wall=wall)

@@ -19,7 +19,13 @@ from atmosphere.addresses import TransportAddress
 from atmosphere.errors import ListenError
 from atmosphere.network.path.ways import DirectWay, Way
 from atmosphere.network.stun.client import StunClient
-from atmosphere.network.udp.shared_port import PORT, Share, SharedPort, listen_udp
+from atmosphere.network.udp.shared_port import (
+    PORT,
+    NoSuchAddressError,
+    Share,
+    SharedPort,
+    listen_udp,
+)
 
 __all__ = ["NodePorts"]
 
@@ -110,8 +116,10 @@ class NodePorts:
                 if taken is not None and interface == "::":
                     self._log.info("this machine has no IPv6")
                     continue
-                text = f"{error}; --udp-port N takes another"
-                raise ListenError(text, port=error.port) from None
+                remedy = "--udp-port N takes another"
+                if isinstance(error, NoSuchAddressError):
+                    remedy = "--interface ADDRESS takes one that is, and `ip address` lists them"
+                raise ListenError(f"{error}; {remedy}", port=error.port) from None
             if taken is None:
                 taken = number = _host_of(listening).port
             client = StunClient(self._reactor, self._entropy)

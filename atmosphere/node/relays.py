@@ -5,7 +5,7 @@ The relays that a node is connected to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ from atmosphere.errors import ConfigurationError, DecodeError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.network.path.ways import RelayedWay, Way
 from atmosphere.network.relay.client import RelayClient
+from atmosphere.network.relay.endpoint import read_certificates
 from atmosphere.network.relay.frames import HelloCredentials
 from atmosphere.network.stun.discovery import Server
 
@@ -73,8 +74,11 @@ class RelaySet(MultiService):
         @param deliver: takes datagrams for links.
         @param on_change: told when a relay came or went.
         @param on_absent: told that a relay does not have a peer.
+        @raise ConfigurationError: C{ca_file} cannot be used.
         """
         super().__init__()
+        if ca_file is not None:
+            read_certificates(ca_file)  # also if no relay needs them yet
         self.clients: dict[str, RelayClient] = {}
         self._ways: dict[tuple[str, NodeID], RelayedWay] = {}
         self._deliver = deliver
@@ -167,13 +171,14 @@ class RelaySet(MultiService):
         if client is not None:
             client.send(way.peer, datagrams)
 
-    def keep_only(self, urls: Iterable[str]) -> None:
+    def use_only(self, urls: Sequence[str]) -> None:
         """
-        Leave every relay but those.
+        Leave every relay but those, and connect to those.
         """
-        kept = set(urls)
-        for url in [each for each in self.clients if each not in kept]:
+        for url in [each for each in self.clients if each not in urls]:
             self.clients.pop(url).disownServiceParent()
+        for url in urls:
+            self.use(url)
 
     def reconnect(self) -> None:
         """

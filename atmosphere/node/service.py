@@ -30,9 +30,10 @@ from atmosphere.services.ping import PING_SERVICE, PingServer
 from atmosphere.services.running import node_began, node_ended
 
 from .api import JSON, Emit
-from .config import NodeConfig, check_name
+from .config import NodeConfig
 from .control import ControlService
 from .forwarding import Forwarding, ForwardingNode
+from .founding import FoundingNode
 from .gossiping import Gossiping
 from .invitations import Invitations
 from .inviting import Redemption, make_invitation, read_code
@@ -53,7 +54,7 @@ from .surroundings import Surroundings
 __all__ = ["NodeService"]
 
 
-class NodeService(StreamingNode, ForwardingNode, MultiService):
+class NodeService(FoundingNode, StreamingNode, ForwardingNode, MultiService):
     """
     A member of a mesh, or a node that is about to be one.
 
@@ -259,6 +260,7 @@ class NodeService(StreamingNode, ForwardingNode, MultiService):
         self.links.addresses_changed()
         self._publish()
 
+    @override
     def _publish(self) -> None:
         """
         Sign what members should know of us, if it is new.
@@ -369,10 +371,7 @@ class NodeService(StreamingNode, ForwardingNode, MultiService):
         """
         founded = self.mesh.stored is None
         if founded:
-            name = check_name(mesh_name or "home")
-            self.mesh.found(name, ())
-            self._publish()
-            self.relays.reconnect()
+            self.found(mesh_name)
         elif mesh_name is not None and self.mesh.stored and mesh_name != self.mesh.stored.name:
             held = self.mesh.stored.name
             raise ConfigurationError(
@@ -459,7 +458,7 @@ class NodeService(StreamingNode, ForwardingNode, MultiService):
         finally:
             self._ticket = None
             self._note_mesh_relays()
-            self.relays.keep_only(self.surroundings.trusted_relays)
+            self.relays.use_only(self.surroundings.trusted_relays)
         self._publish()
         self.relays.reconnect()
         await self._keeper.linked(code.issuer)
@@ -477,7 +476,7 @@ class NodeService(StreamingNode, ForwardingNode, MultiService):
         """
         stored = self.mesh.leave()
         self._note_mesh_relays()
-        self.relays.keep_only(self.surroundings.trusted_relays)
+        self.relays.use_only(self.surroundings.trusted_relays)
         for link in self.links.endpoint.links:
             link.close("the node left the mesh")
         self.relays.reconnect()

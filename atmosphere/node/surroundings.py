@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from atmosphere.addresses import TransportAddress
+from atmosphere.addresses import AddressKind, TransportAddress, address_kind
 from atmosphere.errors import LinkError
 from atmosphere.network.nat.candidates import (
     AddressRules,
@@ -212,9 +212,10 @@ class Surroundings:
     @property
     def trusted_relays(self) -> list[str]:
         """
-        The relays that the user named, and those that came with the join code.
+        The relays that the user named, and those that came with the join code;
+        without either, those that serve then.
         """
-        return list(dict.fromkeys([*self._config.relays, *self.mesh_relays]))
+        return self._config.relays_beside(self.mesh_relays)
 
     @property
     def allows_loopback(self) -> bool:
@@ -235,7 +236,7 @@ class Surroundings:
                 allow_loopback=self.allows_loopback,
             )
         )
-        found += [make_candidate(CandidateType.ADVERTISED, each) for each in self._config.advertise]
+        found += [make_candidate(CandidateType.ADVERTISED, each) for each in self._advertised()]
         if self.public is not None:
             found += [
                 make_candidate(
@@ -246,6 +247,15 @@ class Surroundings:
                 for agreement in self.public.agreements
             ]
         return prune(found)
+
+    def _advertised(self) -> Iterable[TransportAddress]:
+        """
+        List the addresses that the user named, with our port where none was.
+        """
+        for each in self._config.advertise:
+            port = each.port or self.ports.port_of(is_ipv6=each.is_ipv6)
+            if port is not None:
+                yield TransportAddress(each.host, port)
 
     def _bound_interfaces(self) -> Iterable[Interface]:
         """
@@ -271,6 +281,20 @@ class Surroundings:
             own_networks=networks_of(self._interfaces),
             allow_loopback=self.allows_loopback,
         )
+
+    def is_local(self, address: TransportAddress) -> bool:
+        """
+        Say whether an address belongs to the local network, or to this machine.
+        """
+        match address_kind(address.packed):
+            case AddressKind.PRIVATE | AddressKind.LOOPBACK:
+                return True
+            case AddressKind.GLOBAL:
+                return self.is_near(address)
+            case AddressKind.LINK_LOCAL | AddressKind.NEVER:
+                return False
+            case never:
+                assert_never(never)
 
     def is_near(self, address: TransportAddress) -> bool:
         """

@@ -158,7 +158,7 @@ class InitTests(SynchronousTestCase):
         self.assertEqual((settings.name, settings.udp_port), ("portland", 7000))
         self.assertEqual(settings.relays, ("ws://relay:8080",))
         self.assertEqual(
-            [str(each) for each in settings.advertise], ["192.0.2.1:7000", "[2001:db8::1]:5"]
+            [str(each) for each in settings.advertise], ["192.0.2.1:0", "[2001:db8::1]:5"]
         )
         self.assertFalse(settings.public_stun)
 

@@ -142,6 +142,13 @@ class FakeNode:
             return succeed({**answer, "node_id": "s" * 52, "admitted_by": "p" * 52})
         return fail(JoinError("the code was used"))
 
+    def found(self, mesh_name: str | None) -> JSON:
+        """
+        Answer.
+        """
+        self.calls.append(("found", mesh_name))
+        return {"mesh_id": "mesh-abc", "mesh_name": mesh_name or "home"}
+
     def leave(self) -> Deferred[JSON]:
         """
         Answer.

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.errors import ConfigurationError
+from atmosphere.network.relay.selection import DEFAULT_RELAYS, RelayInfo
 from atmosphere.node.config import (
     HostPort,
     NodeConfig,
@@ -18,6 +19,7 @@ from atmosphere.node.config import (
     parse_host_port,
     parse_relay_url,
     with_environment,
+    with_fallback,
     with_options,
 )
 
@@ -74,7 +76,8 @@ class FileTests(SynchronousTestCase):
             'name = "x"\nudp-port = 70000': "not a port",
             'name = "x"\ninterfaces = ["eth0"]': "to listen on",
             'name = "x"\npaths = "best"': "not one of auto, relayed, direct",
-            'name = "x"\nadvertise = ["192.0.2.1"]': "advertise",
+            'name = "x"\nadvertise = ["192.0.2.1:"]': "advertise",
+            'name = "x"\nadvertise = ["192.0.2.1:0"]': "advertise",
             'name = "x"\npublic-stun = "no"': "public-stun must be",
         }
         for text, words in cases.items():
@@ -124,7 +127,8 @@ class OptionTests(SynchronousTestCase):
         config = with_environment(
             NodeConfig("x"),
             {
-                "ATMOSPHERE_RELAY_URL": "ws://a:1 ws://b:2",
+                "ATMOSPHERE_RELAY": "ws://a:1 ws://b:2",
+                "ATMOSPHERE_RELAY_URL": "ws://c:3",
                 "ATMOSPHERE_STUN": "c:3",
                 "ATMOSPHERE_UDP_PORT": "4",
                 "ATMOSPHERE_ADVERTISE": "192.0.2.1:5",
@@ -145,12 +149,57 @@ class OptionTests(SynchronousTestCase):
                 public_stun=False,
                 path_policy="relayed",
                 relay_ca="ca.pem",
+                fallback_relays=("ws://c:3",),
             ),
         )
         for value in ("x", "-1", "٣", "99999"):
-            self.assertRaises(
-                ConfigurationError, with_environment, config, {"ATMOSPHERE_UDP_PORT": value}
-            )
+            for name in ("ATMOSPHERE_UDP_PORT", "ATMOSPHERE_PORT"):
+                self.assertRaises(ConfigurationError, with_environment, config, {name: value})
+
+    def test_original_variables(self) -> None:
+        """
+        The original's variables say where a node listens, unless ours do.
+        """
+        original = {"ATMOSPHERE_HOST": "localhost", "ATMOSPHERE_PORT": "5"}
+        config = with_environment(NodeConfig("x"), original)
+        self.assertEqual((config.interfaces, config.udp_port), (("127.0.0.1",), 5))
+        ours = {"ATMOSPHERE_INTERFACE": "::1", "ATMOSPHERE_UDP_PORT": "6"}
+        config = with_environment(NodeConfig("x"), {**original, **ours})
+        self.assertEqual((config.interfaces, config.udp_port), (("::1",), 6))
+
+    def test_fallback(self) -> None:
+        """
+        C{ATMOSPHERE_RELAY_URL}, and without it what stands in C{DEFAULT_RELAYS},
+        serves when neither the user nor a join code names a relay.
+        """
+        self.assertEqual(DEFAULT_RELAYS, [])
+        self.assertEqual(with_fallback(NodeConfig("x"), {}).relays_beside(), [])
+        DEFAULT_RELAYS.append(RelayInfo("ws://Default:8080", "here"))
+        self.addCleanup(DEFAULT_RELAYS.clear)
+        plain = with_fallback(NodeConfig("x"), {})
+        self.assertEqual(plain.relays_beside(), ["ws://default:8080"])
+        named = with_fallback(NodeConfig("x"), {"ATMOSPHERE_RELAY_URL": "ws://a ws://b"})
+        self.assertEqual(named.relays_beside(), ["ws://a", "ws://b"])
+        self.assertEqual(named.relays_beside(["ws://code"]), ["ws://code"])
+        own = with_options(named, relays=["ws://own"])
+        self.assertEqual(own.relays_beside(["ws://code"]), ["ws://own", "ws://code"])
+        self.assertNotIn("ws://a", encode_config(named))
+        with self.assertRaises(ConfigurationError):
+            with_fallback(NodeConfig("x"), {"ATMOSPHERE_RELAY_URL": "https://relay"})
+
+    def test_public_address(self) -> None:
+        """
+        An address to advertise may come without a port, which is the node's then;
+        so it is written and read.
+        """
+        config = with_options(NodeConfig("x"), advertise=["203.0.113.9", "2001:db8::1"])
+        self.assertEqual(
+            config.advertise,
+            (TransportAddress("203.0.113.9", 0), TransportAddress("2001:db8::1", 0)),
+        )
+        text = encode_config(config)
+        self.assertIn('advertise = ["203.0.113.9", "2001:db8::1"]', text)
+        self.assertEqual(decode_config(text), config)
 
     def test_relay_urls(self) -> None:
         """

@@ -98,6 +98,18 @@ class PortsTests(SynchronousTestCase):
         )
         self.assertIn("7000", str(error))
 
+    def test_foreign_interface(self) -> None:
+        """
+        An address that is not this machine's is called that, the first time and
+        later: no other port would help.
+        """
+        for first_time in (True, False):
+            with self.assertRaises(ListenError) as caught:
+                self.ports.listen(["192.0.2.99"], 7777, first_time=first_time)
+            self.assertIn("192.0.2.99 is no address of this machine", str(caught.exception))
+            self.assertIn("--interface", str(caught.exception))
+            self.assertNotIn("--udp-port", str(caught.exception))
+
     def test_no_ipv6(self) -> None:
         """
         A machine without IPv6 listens on IPv4 alone.

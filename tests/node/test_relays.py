@@ -54,7 +54,7 @@ class RelaySetTests(SynchronousTestCase):
         self.absent: list[NodeID] = []
         self.ours, self.theirs = self.make(0), self.make(1)
 
-    def make(self, number: int) -> RelaySet:
+    def make(self, number: int, ca_file: str | None = None) -> RelaySet:
         """
         Make the set of a node on a host of its own.
         """
@@ -67,7 +67,7 @@ class RelaySetTests(SynchronousTestCase):
 
         made = RelaySet(
             self.network.host(f"node {number}", f"198.51.100.{number + 1}"),
-            KEYS[number],
+            KEYS[number % 2],
             bytes([number]) * 16,
             entropy=seeded_entropy(number),
             wall=wall_clock(self.network.clock),
@@ -76,6 +76,7 @@ class RelaySetTests(SynchronousTestCase):
             deliver=deliver,
             on_change=changed,
             on_absent=self.absent.append,
+            ca_file=ca_file,
         )
         made.startService()
         return made
@@ -158,8 +159,17 @@ class RelaySetTests(SynchronousTestCase):
             self.ours.use_for_peer(f"wss://relay{number}.example", [RELAY_URL])
         self.assertEqual(len(self.ours.clients), 8)
         self.assertIsNotNone(self.ours.use(RELAY_URL))
-        self.ours.keep_only([RELAY_URL])
+        self.ours.use_only([RELAY_URL])
         self.assertEqual(list(self.ours.clients), [RELAY_URL])
+
+    def test_certificates(self) -> None:
+        """
+        Certificates that cannot be read are refused at once, whether or not a
+        relay is known that needs them.
+        """
+        with self.assertRaises(ConfigurationError) as caught:
+            self.make(2, ca_file="/nonexistent")
+        self.assertIn("/nonexistent cannot be read", str(caught.exception))
 
     def test_reconnect(self) -> None:
         """

@@ -71,6 +71,34 @@ class SurroundingsTests(WorldCase):
         node = self.world.node("portland", "198.51.100.1", advertise=(told,))
         self.assertEqual(self.addresses(node)[str(told)], CandidateType.ADVERTISED.name)
 
+    def test_advertised_without_port(self) -> None:
+        """
+        A public address without a port goes with the port that the node took.
+        """
+        told = TransportAddress("203.0.113.77", 0)
+        missing = TransportAddress("2001:db8::7", 0)
+        node = self.world.node("portland", "198.51.100.1", advertise=(told, missing), udp_port=7001)
+        kinds = self.addresses(node)
+        self.assertEqual(kinds["203.0.113.77:7001"], CandidateType.ADVERTISED.name)
+        self.assertEqual([each for each in kinds if "7001" not in each], [])
+
+    def test_fallback_relay(self) -> None:
+        """
+        A relay that serves when nobody names one is used, told to those who are
+        invited, left once a code names another, and used again after that.
+        """
+        node = self.world.node("portland", "198.51.100.1", relays=(), fallback_relays=(RELAY_URL,))
+        self.world.network.advance(1)
+        service = node.service
+        self.assertEqual(service.relays.welcomed, [RELAY_URL])
+        self.assertEqual(service.surroundings.trusted_relays, [RELAY_URL])
+        service.surroundings.mesh_relays = ("ws://other:8080",)
+        service.relays.use_only(service.surroundings.trusted_relays)
+        self.assertEqual(list(service.relays.clients), ["ws://other:8080"])
+        service.surroundings.mesh_relays = ()
+        service.relays.use_only(service.surroundings.trusted_relays)
+        self.assertEqual(list(service.relays.clients), [RELAY_URL])
+
     def test_moved(self) -> None:
         """
         When the machine gets another address, that is noticed, and told once.

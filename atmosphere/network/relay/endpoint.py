@@ -28,7 +28,13 @@ from atmosphere.errors import ConfigurationError
 
 from .limits import authority_of
 
-__all__ = ["RelayURL", "connection_endpoint", "describe_failure", "parse_relay_url"]
+__all__ = [
+    "RelayURL",
+    "connection_endpoint",
+    "describe_failure",
+    "parse_relay_url",
+    "read_certificates",
+]
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _CONNECT_TIMEOUT = 10
@@ -106,13 +112,13 @@ def connection_endpoint(
         return endpoint
     options = optionsForClientTLS(
         url.host,
-        trustRoot=None if ca_file is None else _trust(ca_file),
+        trustRoot=None if ca_file is None else read_certificates(ca_file),
         extraCertificateOptions={"raiseMinimumTo": TLSVersion.TLSv1_2},
     )
     return wrapClientTLS(options, endpoint, clock=reactor)
 
 
-def _trust(ca_file: str) -> Any:
+def read_certificates(ca_file: str) -> Any:
     """
     Read the certificates to trust.
 

@@ -17,6 +17,7 @@ Anything else, and what nobody is attached for, is counted and dropped.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Protocol, cast, runtime_checkable
@@ -39,7 +40,15 @@ from atmosphere.errors import ListenError
 from .demultiplex import Kind, classify, has_username, is_stun, is_stun_response
 from .segment_port import SegmentPort
 
-__all__ = ["PORT", "Share", "SharedPort", "TransactionOwner", "listen_udp", "listen_udp_dual"]
+__all__ = [
+    "PORT",
+    "NoSuchAddressError",
+    "Share",
+    "SharedPort",
+    "TransactionOwner",
+    "listen_udp",
+    "listen_udp_dual",
+]
 
 #: Where a node listens when nobody says otherwise.
 PORT = 7777
@@ -301,6 +310,12 @@ class SharedPort(DatagramProtocol):
 # ------------------------------------------------------------------ listening
 
 
+class NoSuchAddressError(ListenError):
+    """
+    The address to listen on is not one of this machine's: no other port helps.
+    """
+
+
 def _bind(
     reactor: IReactorUDP, port: int, interface: str, protocol: DatagramProtocol
 ) -> IListeningPort:
@@ -332,10 +347,14 @@ def listen_udp(
     @param interface: an IP address; C{"0.0.0.0"} or C{"::"} for all of a family.
     @param first_time: whether nobody was told the port yet.
     @raise ListenError: the port is taken; with its number.
+    @raise NoSuchAddressError: the interface is not one of this machine's.
     """
     try:
         return _bind(reactor, preferred_port, interface, protocol)
     except CannotListenError as error:
+        if getattr(error.socketError, "errno", None) == errno.EADDRNOTAVAIL:
+            text = f"{interface} is no address of this machine"
+            raise NoSuchAddressError(text, port=preferred_port) from error
         if not first_time or preferred_port == 0:
             reason = getattr(error.socketError, "strerror", None) or error.socketError
             text = f"UDP port {preferred_port} cannot be used: {reason}"
