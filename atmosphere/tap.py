@@ -28,6 +28,7 @@ from atmosphere.errors import AtmosphereError, ConfigurationError
 from atmosphere.node.clock import use_steady_clock
 from atmosphere.node.config import NodeConfig, with_fallback, with_options
 from atmosphere.node.program import program_for
+from atmosphere.node.readiness import tell_ready, tell_stopping
 from atmosphere.node.relay_options import relay_config
 from atmosphere.node.store import NodeStore, default_state_directory
 
@@ -74,6 +75,12 @@ _VALUES = (
     ("relay-ca", "RELAY_CA", str, "file of certificates to verify wss:// relays with"),
     ("paths", "PATHS", str, "auto, relayed or direct: which paths the node uses"),
     ("stun-port", "STUN_PORT", int, "the relay's UDP port for STUN, 0 is off (default 3478)"),
+    (
+        "second-stun-port",
+        "SECOND_STUN_PORT",
+        int,
+        "the relay's UDP port to dial nodes back from, 0 is off (default the next one)",
+    ),
     ("cert", "CERT", str, "file with the relay's certificate and its chain, for wss://"),
     ("key", "KEY", str, "file with the certificate's private key"),
     ("rate", "RATE", float, "bytes a second for each client of the relay"),
@@ -241,6 +248,7 @@ class Options(usage.Options):
             host=self["host"],
             port=self["port"],
             stun_port=self["stun-port"],
+            second_stun_port=self["second-stun-port"],
             meshes=self.lists["mesh"],
             is_open=bool(self["open"]),
             cert=self["cert"],
@@ -384,6 +392,15 @@ class _Roles(MultiService):
             from atmosphere.node.relaying import describe
 
             self._log.info("{line}", line=describe(self.relay))
+        tell_ready()
+
+    @override
+    def stopService(self) -> Deferred[Any]:
+        """
+        Stop everything.
+        """
+        tell_stopping()
+        return super().stopService()
 
 
 def makeService(options: Options) -> IService:

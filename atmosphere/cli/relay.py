@@ -38,6 +38,12 @@ def relay_options(function: FunctionT) -> FunctionT:
             help="The UDP port for STUN; 0 is off.  [default: 3478]",
         ),
         option(
+            "--second-stun-port",
+            type=int,
+            metavar="PORT",
+            help="The UDP port to dial nodes back from; 0 is off.  [default: the next one]",
+        ),
+        option(
             "--mesh",
             "meshes",
             multiple=True,
@@ -91,6 +97,7 @@ def facts(service: RelayService) -> dict[str, Any]:
         "host": service.config.host,
         "port": service.port,
         "stun_port": service.stun_port or None,
+        "second_stun_port": service.second_stun_port or None,
         "url": url_of(service),
         "warnings": service.warnings(),
     }
@@ -111,12 +118,10 @@ def relay(settings: Settings, /, **options: Any) -> int:
 
     config = relay_config(**options)
 
-    from twisted.internet.defer import Deferred
-
     from atmosphere.node.relaying import describe, make_relay
 
     from .output import print_json
-    from .run import run, run_service
+    from .run import run, run_service, stay
     from .sources import entropy, wall
 
     async def work(reactor: Any) -> int | None:
@@ -127,9 +132,6 @@ def relay(settings: Settings, /, **options: Any) -> int:
                 print_json(facts(service), flush=True)
             else:
                 print(describe(service), flush=True)
-
-        async def stay() -> None:
-            await Deferred()
 
         return await run_service(service, stay, bound)
 

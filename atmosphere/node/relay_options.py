@@ -53,6 +53,7 @@ def relay_config(
     host: str | None = None,
     port: int | None = None,
     stun_port: int | None = None,
+    second_stun_port: int | None = None,
     meshes: Sequence[str] = (),
     is_open: bool = False,
     cert: str | None = None,
@@ -66,6 +67,7 @@ def relay_config(
     Make a relay's configuration of options as a user gives them.
 
     @param stun_port: 0 for no STUN; C{None} for its usual port.
+    @param second_stun_port: 0 for none; C{None} for the one after C{stun_port}.
     @param rate: bytes a second for everyone.
     @param limits: texts such as C{connections=1000}, by the names of
         L{RelayLimits}.
@@ -95,6 +97,9 @@ def relay_config(
     config = RelayConfig(
         host=DEFAULT_HOST if host is None else host,
         port=DEFAULT_PORT if port is None else check_port(port, may_be_zero=True),
+        second_stun_port=None
+        if second_stun_port is None
+        else check_port(second_stun_port, may_be_zero=True),
         meshes=tuple(dict.fromkeys(meshes)),
         is_open=is_open,
         names=tuple(dict.fromkeys(names)),

@@ -35,6 +35,7 @@ class RelayOptionsTests(SynchronousTestCase):
             host="127.0.0.1",
             port=0,
             stun_port=0,
+            second_stun_port=9,
             meshes=[MESH, MESH],
             is_open=True,
             cert="c",
@@ -59,6 +60,7 @@ class RelayOptionsTests(SynchronousTestCase):
                 ("10.0.0.1",),
                 5.0,
                 limits,
+                9,
             ),
         )
 

@@ -80,6 +80,8 @@ class RelayConfig:
     @ivar private_key: a PEM file with its key.
     @ivar proxies: addresses or networks of proxies whose C{X-Forwarded-For} is believed.
     @ivar rate: bytes a second for everyone, members too; 0 leaves it to L{RelayLimits.rate}.
+    @ivar second_stun_port: UDP, from which others are dialled back; C{None} takes the
+        one after C{stun_port}, 0 is off.
     """
 
     host: str = "0.0.0.0"
@@ -93,6 +95,7 @@ class RelayConfig:
     proxies: tuple[str, ...] = ()
     rate: float = 0.0
     limits: RelayLimits = field(default_factory=RelayLimits)
+    second_stun_port: int | None = None
 
     def __post_init__(self) -> None:
         """
@@ -100,7 +103,7 @@ class RelayConfig:
 
         @raise ConfigurationError: a port out of range, half of a certificate, a bad name or proxy.
         """
-        for port in (self.port, self.stun_port or 0):
+        for port in (self.port, self.stun_port or 0, self.second_stun_port or 0):
             if not 0 <= port <= 65535:
                 raise ConfigurationError(f"{port} is not a port")
         if (self.certificate is None) != (self.private_key is None):

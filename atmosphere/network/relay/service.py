@@ -26,7 +26,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from typing_extensions import override
 
 from atmosphere.errors import ConfigurationError, ListenError
-from atmosphere.network.stun.server import BindingServer
+from atmosphere.network.stun.binding import PRIMARY, SECOND_PORT, Corner
+from atmosphere.network.stun.server import BindingSockets
 
 from .admission import membership_admission
 from .frames import Hello
@@ -142,7 +143,7 @@ class RelayService(MultiService):
             self._factory = TLSMemoryBIOFactory(loaded[0], False, self._front)
             self._factory.noisy = False
         self._tcp: IListeningPort | None = None
-        self._udp: IListeningPort | None = None
+        self._udp: dict[Corner, IListeningPort] = {}
 
     @property
     def is_secure(self) -> bool:
@@ -163,14 +164,30 @@ class RelayService(MultiService):
         """
         The UDP port that answers STUN; 0 if none does.
         """
-        return 0 if self._udp is None else int(getattr(self._udp.getHost(), "port", 0))
+        return self._udp_port(PRIMARY)
+
+    @property
+    def second_stun_port(self) -> int:
+        """
+        The UDP port that answers for the other one, to show what a client's
+        firewall lets in; 0 if none does.
+        """
+        return self._udp_port(SECOND_PORT)
+
+    def _udp_port(self, corner: Corner) -> int:
+        """
+        Find a UDP port that is bound; 0 if it is not.
+        """
+        listening = self._udp.get(corner)
+        return 0 if listening is None else int(getattr(listening.getHost(), "port", 0))
 
     def ports_to_open(self) -> str:
         """
         Say in a few words what a firewall must let in.
         """
         text = f"open TCP {self.port or self.config.port}"
-        return f"{text} and UDP {self.stun_port}" if self.stun_port else text
+        udp = [str(port) for port in (self.stun_port, self.second_stun_port) if port]
+        return f"{text} and UDP {', '.join(udp)}" if udp else text
 
     def warnings(self) -> list[str]:
         """
@@ -218,19 +235,36 @@ class RelayService(MultiService):
                 f"{where} cannot be bound: {_reason(error)}; {remedy}",
                 port=config.port,
             ) from None
-        if config.stun_port == 0:
-            return
-        try:
-            self._udp = self._reactor.listenUDP(
-                config.stun_port or 0, BindingServer(self._reactor), interface=host
-            )
-        except CannotListenError as error:
-            self.log.warn(  # noqa: G010  # Twisted's logger has no other
-                "UDP port {port} cannot be bound: {reason}; the relay runs without STUN,"
-                " --stun-port N takes another port",
-                port=config.stun_port,
-                reason=_reason(error),
-            )
+        if config.stun_port != 0:
+            self._listen_udp(host)
+
+    def _listen_udp(self, host: str) -> None:
+        """
+        Bind the ports for STUN that can be had; the relay runs without those that cannot.
+        """
+        first, second = self.config.stun_port, self.config.second_stun_port
+        if second is None and first is not None:
+            second = first + 1 if first < 65535 else 0
+        sockets = BindingSockets(self._reactor)
+        for corner, port, loss, option in (
+            (PRIMARY, first, "without STUN", "--stun-port"),
+            (SECOND_PORT, second, "without dialling nodes back", "--second-stun-port"),
+        ):
+            if port == 0 or (corner is SECOND_PORT and PRIMARY not in self._udp):
+                continue
+            try:
+                self._udp[corner] = self._reactor.listenUDP(
+                    port or 0, sockets.protocol(corner), interface=host
+                )
+            except CannotListenError as error:
+                self.log.warn(  # noqa: G010  # Twisted's logger has no other
+                    "UDP port {port} cannot be bound: {reason}; the relay runs {loss},"
+                    " {option} N takes another port",
+                    port=port,
+                    reason=_reason(error),
+                    loss=loss,
+                    option=option,
+                )
 
     @override
     def startService(self) -> None:
@@ -255,7 +289,7 @@ class RelayService(MultiService):
         """
         Do what L{stopService} says.
         """
-        ports, self._tcp, self._udp = (self._tcp, self._udp), None, None
+        ports, self._tcp, self._udp = (self._tcp, *self._udp.values()), None, {}
         for port in ports:
             if port is not None:
                 stopped = port.stopListening()

@@ -315,14 +315,24 @@ class PortTests(RealCase):
         self.assertEqual((await client.when_welcomed()).stun_ports, ())
         self.assertEqual(second.ports_to_open(), f"open TCP {second.port}")
 
+    async def test_second_stun_port(self) -> None:
+        """
+        A relay runs without its second port for STUN if that is taken, or not wanted.
+        """
+        first = self.serve()
+        second = self.serve(second_stun_port=first.stun_port)
+        self.assertEqual((bool(second.stun_port), second.second_stun_port), (True, 0))
+        third = self.serve(second_stun_port=0)
+        self.assertEqual((bool(third.stun_port), third.second_stun_port), (True, 0))
+        self.assertEqual(third.ports_to_open(), f"open TCP {third.port} and UDP {third.stun_port}")
+
     async def test_ports_to_open(self) -> None:
         """
         The ports that a firewall must let in are told.
         """
         service = self.serve()
-        self.assertEqual(
-            service.ports_to_open(), f"open TCP {service.port} and UDP {service.stun_port}"
-        )
+        udp = f"UDP {service.stun_port}, {service.second_stun_port}"
+        self.assertEqual(service.ports_to_open(), f"open TCP {service.port} and {udp}")
         self.assertEqual(make_service(port=8080).ports_to_open(), "open TCP 8080")
 
     async def test_stop_with_a_client_that_does_not_leave(self) -> None:
