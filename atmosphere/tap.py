@@ -400,7 +400,8 @@ class _Roles(MultiService):
         Stop everything.
         """
         tell_stopping()
-        return super().stopService()
+        stopped: Deferred[Any] = super().stopService()
+        return stopped
 
 
 def makeService(options: Options) -> IService:

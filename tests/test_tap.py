@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import socket
 from pathlib import Path
 
 from twisted.application.service import IService, MultiService
@@ -214,8 +215,16 @@ class RunningTests(TestCase):
 
     async def test_told(self) -> None:
         """
-        What a relay has bound, and where a node listens, is in the log.
+        What a relay has bound, and where a node listens, is in the log; a service
+        manager is told when both run and when they stop.
         """
+        name = os.path.abspath(self.mktemp())
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(manager.close)
+        manager.bind(os.path.relpath(name))
+        manager.settimeout(10)
+        os.environ["NOTIFY_SOCKET"] = name
+        self.addCleanup(os.environ.pop, "NOTIFY_SOCKET")
         state = Path(self.mktemp()).absolute()
         config = NodeConfig("portland", interfaces=("127.0.0.1",))
         NodeStore.create(state, config, wall=lambda: 0.0, entropy=os.urandom).close()
@@ -239,9 +248,11 @@ class RunningTests(TestCase):
             made.privilegedStartService()
             made.startService()
             await listening.addTimeout(10, reactor)
+            self.assertEqual(manager.recv(100), b"READY=1\nMAINPID=%d" % os.getpid())
         finally:
             globalLogPublisher.removeObserver(observe)
             await made.stopService()
+        self.assertEqual(manager.recv(100), b"STOPPING=1")
         text = "\n".join(told)
         self.assertRegex(text, r"relay: open TCP \d+; nodes use it with --relay ws://127.0.0.1:")
         self.assertRegex(text, r"node portland \(\w{52}\) listens on UDP 127.0.0.1:\d+")

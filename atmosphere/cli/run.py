@@ -32,10 +32,11 @@ from twisted.python.failure import Failure
 
 from atmosphere.errors import AtmosphereError
 from atmosphere.node.clock import use_steady_clock
+from atmosphere.node.readiness import tell_ready, tell_stopping
 
 from .options import Settings
 
-__all__ = ["begin_logging", "run", "run_service", "text_observer"]
+__all__ = ["begin_logging", "run", "run_service", "stay", "text_observer"]
 
 Work = Callable[[Any], Coroutine[Deferred[Any], Any, "int | None"]]
 
@@ -191,6 +192,17 @@ def run(work: Work, settings: Settings, *, quieter: int = 0) -> int:
     reactor.callWhenRunning(ending.begin, work)
     reactor.run()
     return ending.status
+
+
+async def stay() -> None:
+    """
+    Tell the service manager that we are ready, and stay until we are cancelled.
+    """
+    tell_ready()
+    try:
+        await Deferred()
+    finally:
+        tell_stopping()
 
 
 async def run_service(

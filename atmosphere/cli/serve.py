@@ -187,12 +187,10 @@ def serve(settings: Settings, /, **options: Any) -> int:
 
         config = with_fallback(with_options(store.settings, **options), os.environ)
 
-        from twisted.internet.defer import Deferred
-
         from atmosphere.node.service import NodeService
 
         from .output import print_json
-        from .run import run, run_service
+        from .run import run, run_service, stay
         from .sources import entropy, random, wall
 
         async def work(reactor: Any) -> int | None:
@@ -205,15 +203,15 @@ def serve(settings: Settings, /, **options: Any) -> int:
                 random=random,
             )
 
-            async def stay() -> None:
+            async def tell_and_stay() -> None:
                 await node.when_started()
                 status = node.status()
                 if settings.is_json:
                     print_json(status, flush=True)
                 else:
                     print("\n".join(first_lines(status)), flush=True)
-                await Deferred()
+                await stay()
 
-            return await run_service(node, stay)
+            return await run_service(node, tell_and_stay)
 
         return run(work, settings)

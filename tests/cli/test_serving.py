@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,18 +28,22 @@ ROOT = Path(__file__).parents[2]
 RUN = "from atmosphere.cli import main; main()"
 
 
-def start(*arguments: str, stdin: int | None = subprocess.DEVNULL) -> subprocess.Popen[str]:
+def start(
+    *arguments: str, stdin: int | None = subprocess.DEVNULL, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     """
     Start a command.
+
+    @param env: variables beside those that are set.
     """
-    env = {name: value for name, value in os.environ.items() if "ATMOSPHERE" not in name}
+    clean = {name: value for name, value in os.environ.items() if "ATMOSPHERE" not in name}
     return subprocess.Popen(
         [sys.executable, "-c", RUN, *arguments],
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**env, "PYTHONPATH": str(ROOT)},
+        env={**clean, **(env or {}), "PYTHONPATH": str(ROOT)},
     )
 
 
@@ -133,6 +137,22 @@ class RelayTests(SynchronousTestCase):
             status, out, err = finish(start(*self.options, "--port", str(port), "--open"))
         self.assertEqual((status, out, err.count("\n")), (71, "", 1))
         self.assertIn(str(port), err)
+
+    def test_service_manager(self) -> None:
+        """
+        A service manager is told when the port is bound, and when the relay stops;
+        the first line has been said by then.
+        """
+        name = os.path.relpath(Path(self.mktemp()).absolute())
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(name)
+            manager.settimeout(20)
+            env = {"NOTIFY_SOCKET": os.path.abspath(name)}
+            process = start(*self.options, "--port", "0", "--open", env=env)
+            self.assertEqual(manager.recv(100), b"READY=1\nMAINPID=%d" % process.pid)
+            process.terminate()
+            self.assertEqual(manager.recv(100), b"STOPPING=1")
+            self.assertEqual(finish(process)[0], 0)
 
     def test_bad_certificate(self) -> None:
         """
@@ -244,6 +264,36 @@ class ServeTests(SynchronousTestCase):
         status, _, err = self.ask(*self.state("a"), "serve")
         self.assertEqual((status, err.count("\n")), (2, 1))
         self.assertRegex(err, "make one with `atmosphere .*init`")
+
+    def test_service_manager(self) -> None:
+        """
+        A service manager is told when the node answers, and when it stops.
+        """
+        self.ask(*self.state("a"), "init")
+        name = os.path.relpath(self.directory / "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(name)
+            manager.settimeout(20)
+            env = {"NOTIFY_SOCKET": os.path.abspath(name)}
+            process = start(*self.state("a"), "serve", "-h", "127.0.0.1", env=env)
+            self.assertEqual(manager.recv(100), b"READY=1\nMAINPID=%d" % process.pid)
+            self.assertEqual(self.ask(*self.state("a"), "status")[0], 0)
+            process.terminate()
+            self.assertEqual(manager.recv(100), b"STOPPING=1")
+            self.assertEqual(finish(process)[0], 0)
+
+    def test_wrong_options(self) -> None:
+        """
+        A file of certificates that is not there is refused even if no relay needs
+        it yet; an address that is another machine's is called that.
+        """
+        self.ask(*self.state("a"), "init")
+        status, out, err = self.ask(*self.state("a"), "serve", "--relay-ca", "/nonexistent")
+        self.assertEqual((status, out, err.count("\n")), (2, "", 1))
+        self.assertIn("/nonexistent cannot be read", err)
+        status, out, err = self.ask(*self.state("a"), "serve", "--interface", "192.0.2.99")
+        self.assertEqual((status, out, err.count("\n")), (71, "", 1))
+        self.assertIn("192.0.2.99 is no address of this machine; --interface", err)
 
     def test_loose_mode(self) -> None:
         """
