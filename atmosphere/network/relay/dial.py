@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from autobahn.twisted.websocket import WebSocketClientProtocol
 from autobahn.websocket.types import ConnectionResponse
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
@@ -46,8 +45,7 @@ from .frames import (
 )
 from .framing import FrameCutter, mask_in_place, message_header
 from .reader import decode
-from .request import check_response_head
-from .streams import MessageStream, send_at_once
+from .streams import ClientStream, send_at_once
 
 __all__ = ["ClientConnection", "ConnectionOwner"]
 
@@ -55,13 +53,14 @@ WELCOME_TIMEOUT = 10.0
 PING_INTERVAL = 15.0
 SILENCE = 45.0
 QUEUE = 256 * 1024
-MAX_HEAD = 8_192
 GOODBYE = 2.0
 LOGGED_NOTICES = 10
 CONTROL_RATE = 100.0
 CONTROL_BURST = 1_000.0
+#: Changes of being parked; each makes us tell all peers where we can be reached.
+PARKINGS_PER_SECOND = 0.1
+PARKINGS_AT_ONCE = 8.0
 _TRANSPORT_BUFFER = 64 * 1024
-_END = b"\r\n\r\n"
 
 
 class ConnectionOwner(Protocol):
@@ -101,7 +100,7 @@ class ConnectionOwner(Protocol):
 
 
 @implementer(IPushProducer)
-class ClientConnection(MessageStream, WebSocketClientProtocol):  # type: ignore[misc]  # as Autobahn
+class ClientConnection(ClientStream):
     """
     One connection to a relay.
 
@@ -135,7 +134,6 @@ class ClientConnection(MessageStream, WebSocketClientProtocol):  # type: ignore[
         self._owner: ConnectionOwner | None = owner
         self._error: str | None = None
         self._refused: int | None = None
-        self._head: bytes | None = b""
         self._end: IDelayedCall | None = None
         self._notices = 0
         self._is_hello_sent = False
@@ -146,26 +144,18 @@ class ClientConnection(MessageStream, WebSocketClientProtocol):  # type: ignore[
         self._sent_at: tuple[bytes, float] | None = None
         self._pings = 0
         self._control = TokenBucket(CONTROL_RATE, CONTROL_BURST)
+        self._parkings = TokenBucket(PARKINGS_PER_SECOND, PARKINGS_AT_ONCE)
+        self._is_parked = False
+        self._is_draining = False
         self._timer: IDelayedCall | None = None
         self.cutter = FrameCutter(MAX_MESSAGE, is_masked=False)
 
     @override
-    def dataReceived(self, data: bytes) -> None:
+    def response_refused(self) -> None:
         """
-        Look at the head of the response before Autobahn believes it.
+        Hang up on what is no relay.
         """
-        if self._head is not None:
-            self._head += data
-            end = self._head.find(_END)
-            if end < 0 and len(self._head) <= MAX_HEAD:
-                return
-            data, self._head = self._head, None
-            try:
-                check_response_head(data[: end + len(_END)] if 0 <= end <= MAX_HEAD else b"")
-            except DecodeError:
-                self._fail("what answers there does not speak HTTP", abort=True)
-                return
-        super().dataReceived(data)
+        self._fail("what answers there does not speak HTTP", abort=True)
 
     @override
     def onConnect(self, response: ConnectionResponse) -> None:
@@ -290,16 +280,30 @@ class ClientConnection(MessageStream, WebSocketClientProtocol):  # type: ignore[
             case Absent(node):
                 self._tell().connection_absent(node)
             case Drain():
-                self._tell().connection_draining(frame)
+                if not self._is_draining:
+                    self._is_draining = True
+                    self._tell().connection_draining(frame)
             case Notice(code, text):
-                shown = escape_peer_text(text, 200)
-                self._notices += 1
-                if self._notices <= LOGGED_NOTICES:
-                    self._log.info("{url} says: {text}", url=self._url.text, text=shown)
-                if code in (NoticeCode.PARKED, NoticeCode.UNPARKED):
-                    self._tell().connection_parked(code == NoticeCode.PARKED, shown)
+                self._receive_notice(code, escape_peer_text(text, 200))
             case _:
                 raise DecodeError("a frame that relays do not send")
+
+    def _receive_notice(self, code: int, text: str) -> None:
+        """
+        Take a word from the relay, and what it may change.
+
+        @raise DecodeError: it changes too often.
+        """
+        self._notices += 1
+        if self._notices <= LOGGED_NOTICES:
+            self._log.info("{url} says: {text}", url=self._url.text, text=text)
+        is_parked = code == NoticeCode.PARKED
+        if code not in (NoticeCode.PARKED, NoticeCode.UNPARKED) or is_parked is self._is_parked:
+            return
+        if not self._parkings.take(1, self._heard):
+            raise DecodeError("it parks us more often than any relay has reason for")
+        self._is_parked = is_parked
+        self._tell().connection_parked(is_parked, text)
 
     def _tell(self) -> ConnectionOwner:
         """

@@ -219,6 +219,36 @@ class HostileRelayTests(RelayCase):
         self.assertTrue(node.client.is_welcomed)
         self.stop()
 
+    def test_parking_without_end(self) -> None:
+        """
+        A relay that parks us again and again is left: at each change we tell all peers
+        where we can be reached, and they bear no flood of that.
+        """
+        flips = [Notice(2 + number % 2, "now").encode() for number in range(1_000)]
+        node = self.lie(Challenge(b"n" * 32, 0.0).encode(), WELCOME.encode(), *flips)
+        self.assertIn("parks us more often", node.client.error or "")
+        self.assertLess(len(node.changes), 12)
+        self.stop()
+
+    def test_parked_twice(self) -> None:
+        """
+        Being told the same again is no change.
+        """
+        parked = [Notice(2, "now").encode()] * 50
+        node = self.lie(Challenge(b"n" * 32, 0.0).encode(), WELCOME.encode(), *parked)
+        self.assertEqual([welcomed for welcomed, _ in node.changes], [True, False])
+        self.stop()
+
+    def test_going_down_without_end(self) -> None:
+        """
+        A relay's first word that it goes down counts; more of them change nothing.
+        """
+        words = [Drain(number, ()).encode() for number in range(500)]
+        node = self.lie(Challenge(b"n" * 32, 0.0).encode(), WELCOME.encode(), *words)
+        self.assertEqual(node.client.draining, Drain(0, ()))
+        self.assertEqual(len(node.changes), 2)
+        self.stop()
+
     def test_a_relay_that_does_not_hang_up(self) -> None:
         """
         Leaving a relay that ignores it takes two seconds.
