@@ -9,14 +9,22 @@ is its format.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from atmosphere import wire
 from atmosphere.addresses import TransportAddress
 from atmosphere.errors import DecodeError
-from atmosphere.network.nat.candidates import MAX_CANDIDATES, Candidate, CandidateType
+from atmosphere.network.nat.candidates import MAX_CANDIDATES, Candidate, CandidateType, prune
 
-__all__ = ["MAX_OFFER_LENGTH", "MAX_RELAYS", "PathOffer", "decode_offer", "encode_offer"]
+__all__ = [
+    "MAX_OFFER_LENGTH",
+    "MAX_RELAYS",
+    "PathOffer",
+    "decode_offer",
+    "encode_offer",
+    "next_offer",
+]
 
 VERSION = 1
 MAX_OFFER_LENGTH = 4096
@@ -47,6 +55,24 @@ class PathOffer:
     candidates: tuple[Candidate, ...] = ()
     relays: tuple[str, ...] = ()
     generation: int = 1
+
+
+def next_offer(
+    before: PathOffer | None,
+    ufrag: str,
+    pwd: str,
+    candidates: Iterable[Candidate],
+    relays: Iterable[str],
+) -> PathOffer:
+    """
+    Make the offer that follows another.
+
+    @return: the same if nothing changed, else one of the next generation.
+    """
+    told = (prune(candidates), tuple(dict.fromkeys(relays))[:MAX_RELAYS])
+    if before is not None and told == (before.candidates, before.relays):
+        return before
+    return PathOffer(ufrag, pwd, *told, 1 if before is None else before.generation + 1)
 
 
 def encode_offer(offer: PathOffer) -> bytes:

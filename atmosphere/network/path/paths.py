@@ -14,18 +14,13 @@ from collections.abc import Callable, Iterable
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.errors import DecodeError
-from atmosphere.network.nat.candidates import (
-    AddressRules,
-    Candidate,
-    prune,
-    share_public_address,
-)
+from atmosphere.network.nat.candidates import AddressRules, Candidate, share_public_address
 from atmosphere.network.stun.message import BINDING, Class, decode_message
 from atmosphere.rate import TokenBucket
 
 from .checker import Checker
 from .checks import Answer
-from .exchange import MAX_RELAYS, PathOffer
+from .exchange import PathOffer, next_offer
 from .known_way import DISTRUST_AFTER, KnownWay, WayState
 from .reports import (
     Decision,
@@ -35,7 +30,7 @@ from .reports import (
     PathRestored,
     PathSilent,
     WayReport,
-    report_way,
+    report_ways,
 )
 from .selection import PathPolicy, is_allowed, select
 from .way_table import WayTable
@@ -90,6 +85,7 @@ class Paths:
         )
         self._offered: PathOffer | None = None
         self._heard_by: Way | None = None
+        self._usual: tuple[Way, KnownWay] | None = None
         self._routes: tuple[Way, ...] = ()
         self._has_been_direct = False
         self._is_welcomed = False
@@ -125,8 +121,7 @@ class Paths:
         """
         Say how each way stands, the active one first, then by rank.
         """
-        ranked = sorted(self._ways, key=lambda each: (each.way != self.active, -each.priority))
-        return [report_way(each, each.way == self.active) for each in ranked]
+        return report_ways(self._ways, self.active)
 
     # -------------------------------------------------------------- the owner
 
@@ -136,13 +131,8 @@ class Paths:
 
         @return: the same as last time if nothing changed, else the next generation.
         """
-        old = self._offered
-        told = (prune(candidates), tuple(dict.fromkeys(relays))[:MAX_RELAYS])
-        if old is not None and told == (old.candidates, old.relays):
-            return old
         local = self._checker.conversation.local
-        generation = 1 if old is None else old.generation + 1
-        self._offered = PathOffer(local.ufrag, local.pwd, *told, generation)
+        self._offered = next_offer(self._offered, local.ufrag, local.pwd, candidates, relays)
         return self._offered
 
     def add_initial_way(self, way: Way) -> bool:
@@ -176,6 +166,10 @@ class Paths:
         """
         QUIC accepted a datagram that came by this way.
         """
+        if self._usual is not None and way is self._usual[0]:  # the same each time: 3 µs less
+            self._usual[1].last_heard = now
+            self._put_off_quiet(now)
+            return
         known = self._ways.get(way)
         if known is None:
             is_first = not self._is_welcomed and self.active is None
@@ -187,9 +181,7 @@ class Paths:
             self._activate(way)
             self._heard_by = way
         if way == self.active:
-            # Not for each datagram, or the owner's timer moves with each.
-            if self._quiet_at is None or self._quiet_at < now + QUIET_AFTER - QUIET_GRAIN:
-                self._quiet_at = now + QUIET_AFTER
+            self._put_off_quiet(now)
         else:
             known.poke(now)
         active = self._ways.get(self.active)
@@ -197,6 +189,14 @@ class Paths:
             # The peer has changed its way; it may know that ours is dead.
             self._heard_by = way
             active.hurry(now, QUIET_AFTER)
+        self._usual = (way, known) if way == self._heard_by and known is active else None
+
+    def _put_off_quiet(self, now: float) -> None:
+        """
+        The active way is not quiet. Seldom noted, or the owner's timer moves each time.
+        """
+        if self._quiet_at is None or self._quiet_at < now + QUIET_AFTER - QUIET_GRAIN:
+            self._quiet_at = now + QUIET_AFTER
 
     def welcomed(self, now: float) -> None:
         """
@@ -207,7 +207,7 @@ class Paths:
             return
         self._is_welcomed = True
         first = self.active if self.active is not None else next(iter(self._routes), None)
-        self.active = None
+        self.active = self._usual = None
         known = self._ways.get(first)
         if known is not None:
             known.trust("it carried the handshake")
@@ -329,10 +329,11 @@ class Paths:
         Hand out the answers and the checks that are due, within the limits.
         """
         self._advance(now)
-        active = self._ways.get(self.active)
-        if active is not None and self._quiet_at is not None and now >= self._quiet_at:
-            self._quiet_at = None
-            active.hurry(now, QUIET_AFTER)
+        if self._quiet_at is not None and now >= self._quiet_at:
+            active = self._ways.get(self.active)
+            if active is not None:
+                self._quiet_at = None
+                active.hurry(now, QUIET_AFTER)
         is_hurried = self.is_silent and now - self._silent_since < HURRY_FOR
         return self._checker.datagrams_to_send(now, is_hurried=is_hurried)
 
@@ -342,12 +343,11 @@ class Paths:
         """
         if not self._checker.is_open:
             return None
-        times = [
-            self._checker.next_time(),
-            self._quiet_at,
-            None if self.is_silent else self._last_proof + DISTRUST_AFTER,
-        ]
-        earliest = min((each for each in times if each is not None), default=None)
+        earliest = self._checker.next_time()
+        silent_at = None if self.is_silent else self._last_proof + DISTRUST_AFTER
+        for each in (self._quiet_at, silent_at):
+            if each is not None and (earliest is None or each < earliest):
+                earliest = each
         if earliest is None or earliest > self._last_call:
             return earliest
         return self._checker.wait_for_budget(self._last_call)
@@ -391,6 +391,7 @@ class Paths:
         Let data leave by a way from now on.
         """
         self.active = self._checker.active = way
+        self._usual = None
         self._route()
 
     def _route(self) -> None:
@@ -400,8 +401,7 @@ class Paths:
         if self.is_dialler and not self._is_welcomed:
             ways = [known for known in self._ways if self._ways.is_initial(known.way)]
         else:
-            active = self._ways.get(self.active)
-            ways = [] if active is None else [active]
+            ways = [known for known in self._ways if known.way == self.active]
         self._routes = tuple(each.way for each in ways if each.state is not WayState.LOST)
 
     def _begin(self, now: float, *, is_restart: bool = False, is_our_doing: bool = True) -> None:

@@ -5,6 +5,7 @@ What the path engine tells its owner, and those who ask how a link stands.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -21,7 +22,7 @@ __all__ = [
     "PathRestored",
     "PathSilent",
     "WayReport",
-    "report_way",
+    "report_ways",
 ]
 
 
@@ -117,16 +118,20 @@ class WayReport:
     reason: str
 
 
-def report_way(known: KnownWay, is_active: bool) -> WayReport:
+def report_ways(ways: Iterable[KnownWay], active: Way | None) -> list[WayReport]:
     """
-    Say how one way stands.
+    Say how each way stands, the active one first, then by rank.
     """
-    return WayReport(
-        known.way,
-        known.kind,
-        known.state,
-        is_active,
-        known.rtt,
-        known.last_heard,
-        known.reason,
-    )
+    ranked = sorted(ways, key=lambda each: (each.way != active, -each.priority))
+    return [
+        WayReport(
+            known.way,
+            known.kind,
+            known.state,
+            known.way == active,
+            known.rtt,
+            known.last_heard,
+            known.reason,
+        )
+        for known in ranked
+    ]

@@ -39,21 +39,26 @@ class WayTable:
     The ways of one link.
 
     @ivar rules: what is known of ourselves, to judge the peer's addresses.
+    @ivar is_touched: a way was handed out or added, so that it may have changed,
+        since somebody took this back.
     """
 
     def __init__(self, rules: AddressRules) -> None:
         self.rules = rules
+        self.is_touched = True
         self._ways: dict[Way, KnownWay] = {}
         self._initial: set[Way] = set()
         self._named = TokenBucket(NAMED_PER_SECOND, NAMED_AT_ONCE)
 
     def __iter__(self) -> Iterator[KnownWay]:
+        self.is_touched = True
         return iter(list(self._ways.values()))
 
     def get(self, way: Way | None) -> KnownWay | None:
         """
         Find a way.
         """
+        self.is_touched = True
         return None if way is None else self._ways.get(way)
 
     def is_initial(self, way: Way) -> bool:
@@ -79,6 +84,7 @@ class WayTable:
         """
         Put a new way into the table.
         """
+        self.is_touched = True
         known = self._ways[way] = KnownWay(way, origin, priority)
         return known
 
@@ -133,6 +139,7 @@ class WayTable:
         @param keep: is never dropped.
         @return: what was refused, and why.
         """
+        self.is_touched = True
         refused: list[tuple[Way, str]] = []
         told: dict[Way, Candidate] = {}
         for candidate in prune(candidates):
