@@ -56,13 +56,26 @@ class Leg:
     @ivar partner: the other client, if it is there.
     @ivar is_open: whether messages can be written to it.
     @ivar kept: what it sent before its partner was there.
+    @ivar since: when it came, in engine time.
+    @ivar relayed: how many bytes of its messages were passed on.
     """
 
-    __slots__ = ("bucket", "is_open", "kept", "kept_size", "partner", "session_id")
+    __slots__ = (
+        "bucket",
+        "is_open",
+        "kept",
+        "kept_size",
+        "partner",
+        "relayed",
+        "session_id",
+        "since",
+    )
 
-    def __init__(self, session_id: str, bucket: TokenBucket | None) -> None:
+    def __init__(self, session_id: str, bucket: TokenBucket | None, since: float = 0.0) -> None:
         self.session_id = session_id
         self.bucket = bucket
+        self.since = since
+        self.relayed = 0
         self.partner: Leg | None = None
         self.is_open = False
         self.kept: list[Message] = []
@@ -109,6 +122,13 @@ class Sessions:
         """
         return len(self._waiting) + len(self._pairs)
 
+    def legs(self) -> list[tuple[Leg, ...]]:
+        """
+        List the legs of each session, the first to come before the second.
+        """
+        found: list[tuple[Leg, ...]] = [(leg,) for leg, _ in self._waiting.values()]
+        return found + [pair[:2] for pair in self._pairs.values()]
+
     def has_first(self, session_id: str) -> bool:
         """
         Say whether a client of that session waits for its partner.
@@ -130,7 +150,7 @@ class Sessions:
         if session_id in self._pairs:
             self._counters.sessions_refused += 1
             return None
-        leg = Leg(session_id, self._make_bucket())
+        leg = Leg(session_id, self._make_bucket(), now)
         first = self._waiting.pop(session_id, None)
         if first is None:
             self._waiting[session_id] = (leg, now)
@@ -152,8 +172,15 @@ class Sessions:
             return []
         kept, partner.kept, partner.kept_size = partner.kept, [], 0
         for message in kept:
-            self._counters.session_bytes_relayed += len(message.payload)
+            self._count(partner, message)
         return kept
+
+    def _count(self, leg: Leg, message: Message) -> None:
+        """
+        Count what is passed on.
+        """
+        leg.relayed += len(message.payload)
+        self._counters.session_bytes_relayed += len(message.payload)
 
     def receive(self, leg: Leg, message: Message, now: float) -> Leg | None:
         """
@@ -166,7 +193,7 @@ class Sessions:
             leg.kept.append(message)
             leg.kept_size += len(message.payload)
             return None
-        self._counters.session_bytes_relayed += len(message.payload)
+        self._count(leg, message)
         pair = self._pairs.get(leg.session_id)
         if pair is not None:
             self._pairs[leg.session_id] = (pair[0], pair[1], now)

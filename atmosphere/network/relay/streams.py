@@ -11,15 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from autobahn.twisted.websocket import WebSocketAdapterProtocol
+from autobahn.twisted.websocket import WebSocketAdapterProtocol, WebSocketClientProtocol
 from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
 from twisted.logger import Logger
 from typing_extensions import override
 
-from .framing import FrameCutter, Item, Opcode, Violation
+from atmosphere.errors import DecodeError
 
-__all__ = ["BatchedTimer", "MessageStream", "QuietLog", "send_at_once"]
+from .framing import FrameCutter, Item, Opcode, Violation
+from .request import check_response_head
+
+__all__ = ["BatchedTimer", "ClientStream", "MessageStream", "QuietLog", "send_at_once"]
+
+MAX_HEAD = 8_192
+_END = b"\r\n\r\n"
 
 
 def send_at_once(transport: object) -> None:
@@ -192,3 +198,35 @@ class MessageStream(WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignor
         call: Any = self.closeHandshakeTimeoutCall
         if call is not None:
             call.cancel()
+
+
+class ClientStream(MessageStream, WebSocketClientProtocol):  # type: ignore[misc]  # as Autobahn
+    """
+    The dialling side: what answers may be anything.
+    """
+
+    _head: bytes | None = b""
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Look at the head of the response before Autobahn believes it.
+        """
+        if self._head is not None:
+            self._head += data
+            end = self._head.find(_END)
+            if end < 0 and len(self._head) <= MAX_HEAD:
+                return
+            data, self._head = self._head, None
+            try:
+                check_response_head(data[: end + len(_END)] if 0 <= end <= MAX_HEAD else b"")
+            except DecodeError:
+                self.response_refused()
+                return
+        super().dataReceived(data)
+
+    def response_refused(self) -> None:
+        """
+        Hang up: what answers does not speak HTTP.
+        """
+        raise NotImplementedError

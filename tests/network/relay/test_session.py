@@ -55,6 +55,18 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual((self.sessions.active, self.counters.sessions), (1, 1))
         self.assertEqual(self.counters.session_bytes_relayed, 10)
 
+    def test_legs(self) -> None:
+        """
+        Who is in which session since when, and how much of each was passed on, can be listed.
+        """
+        waiting = self.join("other", 2.0)
+        first, second = self.join("s", 3.0), self.join("s", 4.0)
+        self.sessions.receive(first, HELLO, 5.0)
+        self.sessions.receive(waiting, HELLO, 5.0)
+        self.assertEqual(self.sessions.legs(), [(waiting,), (first, second)])
+        self.assertEqual((first.since, first.relayed), (3.0, 5))
+        self.assertEqual((waiting.relayed, second.relayed), (0, 0))
+
     def test_early_messages_are_kept(self) -> None:
         """
         What the first sends before the second is there waits for it, and is never lost.
