@@ -188,7 +188,8 @@ class TryLimits:
     that succeed cost nothing, so that many may join through one relay.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, per_minute: int = TRIES_PER_MINUTE) -> None:
+        self._per_minute = per_minute
         self._sources: dict[Hashable, TokenBucket] = {}
 
     def may_try(self, source: Hashable, now: float) -> bool:
@@ -208,7 +209,7 @@ class TryLimits:
         bucket = self._sources.get(source)
         if bucket is None:
             self._make_room(now)
-            bucket = TokenBucket(TRIES_PER_MINUTE / 60, TRIES_PER_MINUTE)
+            bucket = TokenBucket(self._per_minute / 60, self._per_minute)
             self._sources[source] = bucket
         bucket.take(1, now)
 

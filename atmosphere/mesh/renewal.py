@@ -23,7 +23,8 @@ from atmosphere.statements import Fields
 from atmosphere.text import escape_peer_text
 
 from .framing import MessageReader, encode_message
-from .join import MAXIMUM_CHAIN, MAXIMUM_REQUEST, Broken, Declined
+from .issuer import MAXIMUM_REQUEST, Broken
+from .join import MAXIMUM_CHAIN, Declined
 
 __all__ = ["RenewalAsked", "RenewalIssuer", "Renewed", "Renewing", "renewal_rule"]
 

@@ -77,14 +77,19 @@ class NodeAPI(Protocol):
         """
         ...
 
-    def invite(self, *, hours: float, uses: int, mesh_name: str | None) -> Deferred[JSON]:
+    def invite(
+        self, *, hours: float, uses: int, mesh_name: str | None, approve: bool = False
+    ) -> Deferred[JSON]:
         """
         Make a join code; found a mesh if the node is in none.
 
         @param mesh_name: the name of a mesh to be founded; C{None} means C{home}.
+        @param approve: make a code without a secret, for the local network:
+            whoever uses it waits until it is approved.
         @return: C{code} (with its prefix), C{expires_at} (POSIX seconds),
-            C{invite_id}, C{uses}, C{mesh_id}, C{mesh_name}, C{founded}
-            (whether that happened now), C{warnings}.
+            C{invite_id} and C{uses} (C{None} without a secret), C{mesh_id},
+            C{mesh_name}, C{founded} (whether that happened now),
+            C{needs_approval}, C{warnings}.
         """
         ...
 
@@ -114,10 +119,41 @@ class NodeAPI(Protocol):
         """
         ...
 
-    def join(self, code: str) -> Deferred[JSON]:
+    def requests(self) -> list[JSON]:
+        """
+        List those that ask to be let in: of each C{node_id}, C{name} (what it
+        wants to be called), C{capabilities}, C{address}, C{came},
+        C{expires_at}, C{state} (C{waiting}, C{approved}, C{admitted},
+        C{denied}), C{is_waiting} (whether it is there now).
+        """
+        ...
+
+    def approve(self, request: str) -> JSON:
+        """
+        Let one of them in.
+
+        @param request: the name that it wants, its node ID, or the beginning of that.
+        @return: C{node_id}, C{name}, C{admitted} (or whether it has to come back first).
+        """
+        ...
+
+    def deny(self, request: str) -> JSON:
+        """
+        Let one of them not in.
+
+        @return: C{node_id}, C{name}.
+        """
+        ...
+
+    def join(
+        self, code: str, *, timeout: float | None = None, emit: Emit = lambda line: None
+    ) -> Deferred[JSON]:
         """
         Become a member by a join code.
 
+        @param timeout: seconds to wait for approval, if the code needs that.
+        @param emit: called with C{waiting}, C{mesh_name}, C{asked},
+            C{node_id}, C{seconds} when an admin is to approve.
         @return: C{mesh_id}, C{mesh_name}, C{node_id}, C{name}, C{admitted_by}.
             Cancelling gives up; a code that was redeemed meanwhile may be
             redeemed again by this node.

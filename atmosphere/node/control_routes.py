@@ -77,8 +77,9 @@ def _invite(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     hours = arguments.number("hours", 24.0, 1 / 3600, 168)
     uses = arguments.integer("uses", 1, 1, 1_000)
     mesh_name = arguments.optional_text("mesh_name", maximum=63)
+    approve = arguments.boolean("approve")
     arguments.finish()
-    return api.invite(hours=hours, uses=uses, mesh_name=mesh_name)
+    return api.invite(hours=hours, uses=uses, mesh_name=mesh_name, approve=approve)
 
 
 def _found(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
@@ -99,13 +100,40 @@ def _revoke_invitation(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferr
     return maybeDeferred(api.revoke_invitation, invite_id)
 
 
+def _requests(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{GET /v1/requests}.
+    """
+    arguments.finish()
+    return maybeDeferred(lambda: {"requests": api.requests()})
+
+
+def _approve(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/requests/approve}.
+    """
+    request = arguments.text("request", maximum=256)
+    arguments.finish()
+    return maybeDeferred(api.approve, request)
+
+
+def _deny(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/requests/deny}.
+    """
+    request = arguments.text("request", maximum=256)
+    arguments.finish()
+    return maybeDeferred(api.deny, request)
+
+
 def _join(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     """
-    Serve C{POST /v1/join}.
+    Serve C{POST /v1/join}: a line while an admin is to approve, and the result.
     """
     code = arguments.text("code", maximum=8192)
+    timeout = arguments.number("timeout", 0, 0, 30 * 86400)
     arguments.finish()
-    return api.join(code)
+    return api.join(code, timeout=timeout or None, emit=emit)
 
 
 def _leave(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
@@ -182,6 +210,9 @@ ROUTES: dict[bytes, dict[bytes, Route]] = {
     b"/v1/services/unforward": {b"POST": _unforward},
     b"/v1/ping": {b"POST": _ping},
     b"/v1/invite": {b"POST": _invite},
+    b"/v1/requests": {b"GET": _requests},
+    b"/v1/requests/approve": {b"POST": _approve},
+    b"/v1/requests/deny": {b"POST": _deny},
     b"/v1/join": {b"POST": _join},
     b"/v1/leave": {b"POST": _leave},
     b"/v1/mesh": {b"POST": _found},
@@ -189,4 +220,4 @@ ROUTES: dict[bytes, dict[bytes, Route]] = {
 
 #: Requests that last for hours: once begun they do not count among the clients;
 #: the node has a limit of its own for them.
-LASTING = frozenset({b"/v1/services/forward"})
+LASTING = frozenset({b"/v1/join", b"/v1/services/forward"})

@@ -1,6 +1,7 @@
 # -*- test-case-name: tests.node.test_database -*-
 """
-What changes often or must change all at once: members and invitations, in SQLite.
+What changes often or must change all at once: members, invitations and requests
+to join, in SQLite.
 
 The database is in write-ahead mode and flushes every commit to the disk, so
 that whatever was acknowledged survives C{kill -9} and a power cut. Its format
@@ -30,6 +31,20 @@ APPLICATION_ID = 0x61746D6F  # "atmo"
 #: What SQLite keeps beside a database in write-ahead mode.
 _SIDES = ("-wal", "-shm")
 
+#: Added to databases that were made without it; older programs pass it over.
+_REQUESTS = """
+CREATE TABLE IF NOT EXISTS requests (
+    node BLOB PRIMARY KEY CHECK (length(node) = 32),
+    name TEXT NOT NULL,
+    capabilities TEXT NOT NULL,
+    source TEXT NOT NULL,
+    address TEXT NOT NULL,
+    came REAL NOT NULL,
+    expires_at REAL NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'approved', 'admitted', 'denied'))
+) STRICT, WITHOUT ROWID;
+"""
+
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE members (
@@ -51,7 +66,7 @@ CREATE TABLE redemptions (
     place INTEGER NOT NULL,
     PRIMARY KEY (invite_id, joiner)
 ) STRICT, WITHOUT ROWID;
-"""
+""" + _REQUESTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +191,7 @@ class MeshDatabase:
             return
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(_REQUESTS)
 
     def close(self) -> None:
         """
@@ -253,6 +269,7 @@ class MeshDatabase:
                 return
             rows.execute("DELETE FROM members")
             rows.execute("DELETE FROM invitations")
+            rows.execute("DELETE FROM requests")
             rows.execute("INSERT OR REPLACE INTO facts VALUES ('mesh', ?)", (mesh_id,))
 
     def members(self) -> list[StoredMember]:

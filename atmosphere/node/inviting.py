@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError as DeferredTimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from atmosphere.addresses import AddressKind, TransportAddress, address_kind
+from atmosphere.certificates import decode_chain
 from atmosphere.errors import DecodeError, JoinError, LinkError, NoPathError
 from atmosphere.identity import NodeKey
 from atmosphere.mesh.invitation import invitation_of
@@ -25,19 +25,20 @@ from atmosphere.network.quic.connection import Link
 from atmosphere.text import escape_peer_text
 
 from .invitations import Invitations
-from .joining import SERVICE, JoinerProtocol
+from .joining import SERVICE, JoinerProtocol, impatience
 from .links import NodeLinks
 from .mesh import NodeMesh
+from .requesting import target_of
+from .store import StoredMesh
 from .surroundings import Surroundings
 
-__all__ = ["Redemption", "make_invitation", "read_code"]
+__all__ = ["Redemption", "make_invitation", "make_plain_code", "read_code"]
 
 JSON = dict[str, Any]
 
 MAX_CODE_RELAYS = 2
 MAX_CODE_ENDPOINTS = 3
 JOIN_TIMEOUT = 30.0
-ANSWER_TIMEOUT = 15.0
 RETRY_PAUSE = 0.5
 
 _log = Logger()
@@ -62,12 +63,7 @@ def make_invitation(
     @raise JoinError: we may not admit.
     @raise DecodeError: a value cannot be.
     """
-    stored = mesh.stored
-    if stored is None or not mesh.is_admin:
-        raise JoinError(
-            "this node cannot admit others: run `atmosphere invite` where the mesh was founded,"
-            " or `atmosphere mesh restore FILE` here with a backup from there"
-        )
+    stored = _admin(mesh)
     hosts = [
         each.address
         for each in surroundings.candidates()
@@ -108,6 +104,55 @@ def make_invitation(
     return code, warnings
 
 
+def _admin(mesh: NodeMesh) -> StoredMesh:
+    """
+    See that this node may admit.
+
+    @raise JoinError: it may not.
+    """
+    stored = mesh.stored
+    if stored is None or not mesh.is_admin:
+        raise JoinError(
+            "this node cannot admit others: run `atmosphere invite` where the mesh was founded,"
+            " or `atmosphere mesh restore FILE` here with a backup from there"
+        )
+    return stored
+
+
+def make_plain_code(
+    mesh: NodeMesh, surroundings: Surroundings, *, lifetime: float, wall: float
+) -> tuple[JoinCode, list[str]]:
+    """
+    Make a code without a secret, as the original program's were: it says where
+    to ask, and an admin decides.
+
+    @return: the code, and warnings for people.
+    @raise JoinError: we may not admit.
+    """
+    stored = _admin(mesh)
+    preferred = (AddressKind.PRIVATE, AddressKind.GLOBAL, AddressKind.LOOPBACK)
+    hosts = sorted(
+        (
+            each.address
+            for each in surroundings.candidates()
+            if each.type is CandidateType.HOST
+            and address_kind(each.address.packed) in preferred
+            and surroundings.is_local(each.address)
+        ),
+        key=lambda each: (preferred.index(address_kind(each.packed)), each.is_ipv6),
+    )
+    warnings = []
+    if not hosts:
+        warnings.append("this node has no address on a local network: nobody will find it by this")
+    port = surroundings.ports.port_of(is_ipv6=False) or surroundings.ports.port_of(is_ipv6=True)
+    endpoint = hosts[0] if hosts else TransportAddress("127.0.0.1", port or 0)
+    root = decode_chain(stored.chain).genesis.roots[0]
+    code = JoinCode(
+        stored.mesh_id, stored.name, str(root), str(endpoint), int(wall), int(wall + lifetime)
+    )
+    return code, warnings
+
+
 def read_code(text: str, wall: float) -> JoinCode:
     """
     Read a join code that somebody pasted.
@@ -119,11 +164,9 @@ def read_code(text: str, wall: float) -> JoinCode:
     except DecodeError as error:
         raise JoinError(f"the code cannot be read: {error}") from None
     if code.is_old:
-        raise JoinError(
-            "this is a code of the original program, which proves nothing:"
-            " ask for a new one, made by `atmosphere invite`"
-        )
-    code.check_at(wall)
+        target_of(code, wall)
+    else:
+        code.check_at(wall)
     return code
 
 
@@ -231,14 +274,11 @@ class Redemption:
                 raise
             self._last_error = str(error)
             return None
-        except DeferredTimeoutError:
-            self._last_error = "the issuer does not answer"
-            return None
         finally:
             link.close("the joining is over")
             link.pump()
 
-    def _ask(self, link: Link) -> Deferred[Admitted]:
+    async def _ask(self, link: Link) -> Admitted:
         """
         Hold the conversation.
         """
@@ -250,5 +290,6 @@ class Redemption:
             wanted_name=self._wanted_name,
         )
         protocol = JoinerProtocol(joiner, self._wall)
-        link.open_stream(SERVICE, protocol)
-        return protocol.done.addTimeout(ANSWER_TIMEOUT, self._reactor)
+        with impatience(self._reactor, self._links, link, protocol):
+            link.open_stream(SERVICE, protocol)
+            return await protocol.done

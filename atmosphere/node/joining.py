@@ -5,7 +5,8 @@ Joining over a link: the two sides of the service C{atmosphere.join}.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -15,6 +16,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from atmosphere.errors import AtmosphereError, JoinError
+from atmosphere.identity import NodeID
 from atmosphere.mesh.invitation import (
     Invitation,
     Reason,
@@ -23,23 +25,21 @@ from atmosphere.mesh.invitation import (
     TryLimits,
     redeem_rule,
 )
-from atmosphere.mesh.join import (
-    REFUSAL_DELAY,
-    SERVICE,
-    Admitted,
-    Broken,
-    Declined,
-    Issuer,
-    Joiner,
-    RedeemAsked,
-)
-from atmosphere.network.path.ways import way_source
+from atmosphere.mesh.issuer import REFUSAL_DELAY, Broken, Issuer, RedeemAsked, RequestAsked
+from atmosphere.mesh.join import SERVICE, Admitted, Asker, Declined, Waiting
+from atmosphere.network.path.reports import PathEvent, PathSilent
+from atmosphere.network.path.ways import Way, way_source
 from atmosphere.network.quic.connection import Link
 
+from .approving import Approvals
 from .invitations import Invitations
+from .links import NodeLinks
 from .mesh import NodeMesh
 
 __all__ = ["SERVICE", "Admission", "IssuerProtocol", "JoinerProtocol", "serve_guest"]
+
+#: Seconds for an issuer to say anything.
+ANSWER_TIMEOUT = 15.0
 
 
 class Admission:
@@ -110,16 +110,24 @@ class Admission:
                     "{who} was not admitted: {reason}", who=who, reason=outcome.reason.value
                 )
                 return None
-            chain = self._mesh.issue(asked.joiner, asked.wanted_name)
+            return self.admit(issuer, asked.joiner, asked.wanted_name)
         except AtmosphereError as error:
             self._log.error("{who} could not be admitted: {error}", who=who, error=error)
             return None
-        stored = self._mesh.stored
-        assert stored is not None
-        name = self._mesh.roster.name_for(asked.joiner, "") if self._mesh.roster else ""
-        self._log.info("{who} ({name}) was admitted", who=who, name=name)
-        roster = self._mesh.roster
-        revocations = None if roster is None else roster.revocations
+
+    def admit(self, issuer: Issuer, joiner: NodeID, wanted_name: str) -> bytes:
+        """
+        Certify a joiner. What entitles it to that is on the disk already.
+
+        @return: the answer to it.
+        @raise MembershipError: we may not, or the node was revoked.
+        """
+        chain = self._mesh.issue(joiner, wanted_name)
+        stored, roster = self._mesh.stored, self._mesh.roster
+        assert stored is not None and roster is not None
+        name = roster.name_for(joiner, "")
+        self._log.info("{who} ({name}) was admitted", who=joiner.short, name=name)
+        revocations = roster.revocations
         return issuer.admit(
             chain,
             stored.name,
@@ -133,10 +141,17 @@ class IssuerProtocol(Protocol):
     The side that lets in.
     """
 
-    def __init__(self, admission: Admission, issuer: Issuer, source: Hashable) -> None:
+    def __init__(
+        self, admission: Admission, approvals: Approvals, issuer: Issuer, way: Way | None
+    ) -> None:
+        """
+        @param way: by which the joiner comes.
+        """
+        self.issuer = issuer
+        self.way = way
         self._admission = admission
-        self._issuer = issuer
-        self._source = source
+        self._approvals = approvals
+        self._asked: RequestAsked | None = None
 
     @override
     def dataReceived(self, data: bytes) -> None:
@@ -144,41 +159,71 @@ class IssuerProtocol(Protocol):
         Take the request, and answer it.
         """
         assert self.transport is not None
-        asked = self._issuer.receive(data)
+        asked = self.issuer.receive(data)
         match asked:
             case None:
                 return
             case Broken():
                 self.transport.loseConnection()
             case RedeemAsked():
-                answer = self._admission.answer(self._issuer, asked, self._source)
+                source = "" if self.way is None else way_source(self.way)
+                answer = self._admission.answer(self.issuer, asked, source)
                 if answer is None:
                     self._admission.reactor.callLater(
-                        REFUSAL_DELAY, self._finish, self._issuer.refuse()
+                        REFUSAL_DELAY, self.finish, self.issuer.refuse()
                     )
                 else:
-                    self._finish(answer)
+                    self.finish(answer)
+            case RequestAsked():
+                self._asked = asked
+                self._approvals.consider(asked, self)
 
-    def _finish(self, answer: bytes) -> None:
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Wait for no decision any more.
+        """
+        if self._asked is not None:
+            self._approvals.ended(self._asked.joiner, self)
+
+    def say(self, data: bytes) -> None:
+        """
+        Send something; more may follow.
+        """
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def finish(self, answer: bytes = b"") -> None:
         """
         Send the answer and end the stream.
         """
+        self.say(answer)
         if self.transport is not None:
-            self.transport.write(answer)
             self.transport.loseConnection()
 
 
 class JoinerProtocol(Protocol):
     """
-    The side that holds a code.
+    The side that asks.
 
     @ivar done: fires with L{Admitted}, or fails with L{JoinError}.
+    @ivar waiting: what we were told if an admin is to decide.
     """
 
-    def __init__(self, joiner: Joiner, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        joiner: Asker,
+        wall: Callable[[], float],
+        on_waiting: Callable[[Waiting], None] = lambda waiting: None,
+    ) -> None:
+        """
+        @param on_waiting: called when an admin is to decide.
+        """
         self.done: Deferred[Admitted] = Deferred(self._cancelled)
+        self.waiting: Waiting | None = None
         self._joiner = joiner
         self._wall = wall
+        self._on_waiting = on_waiting
         self._is_over = False
 
     @override
@@ -194,7 +239,12 @@ class JoinerProtocol(Protocol):
         """
         Take the answer.
         """
-        self._end(self._joiner.receive(data, self._wall()))
+        found = self._joiner.receive(data, self._wall())
+        if isinstance(found, Waiting):
+            self.waiting = found
+            self._on_waiting(found)
+        else:
+            self._end(found)
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -229,11 +279,37 @@ class JoinerProtocol(Protocol):
             self.transport.loseConnection()
 
 
-def serve_guest(admission: Admission, link: Link) -> IssuerProtocol:
+@contextmanager
+def impatience(
+    reactor: IReactorTime, links: NodeLinks, link: Link, protocol: JoinerProtocol
+) -> Iterator[None]:
+    """
+    Close a link while its issuer is silent, or has said nothing for too long.
+    """
+    reason = "the issuer does not answer"
+
+    def path_changed(changed: Link, event: PathEvent) -> None:
+        if changed is link and isinstance(event, PathSilent):
+            link.close(reason)
+
+    def time_is_up() -> None:
+        if protocol.waiting is None:
+            link.close(reason)
+
+    call = reactor.callLater(ANSWER_TIMEOUT, time_is_up)
+    links.on_path.append(path_changed)
+    try:
+        yield
+    finally:
+        links.on_path.remove(path_changed)
+        if call.active():
+            call.cancel()
+
+
+def serve_guest(admission: Admission, approvals: Approvals, link: Link) -> IssuerProtocol:
     """
     Serve one who wants to join.
     """
     path = link.path
-    source = "" if path is None else way_source(path.way)
     issuer = Issuer(link.peer, binding=link.core.quic.channel_binding())
-    return IssuerProtocol(admission, issuer, source)
+    return IssuerProtocol(admission, approvals, issuer, None if path is None else path.way)

@@ -31,6 +31,7 @@ from .mesh import NodeMesh
 from .ports import NodePorts
 from .relays import RelaySet
 from .surroundings import Surroundings
+from .unnamed import Judge, UnnamedDials
 
 __all__ = ["NodeLinks", "ServiceFactory"]
 
@@ -82,6 +83,7 @@ class NodeLinks:
         self._policy = policy
         self._budget = TokenBucket(CHECKS_PER_SECOND, CHECKS_PER_SECOND)
         self._apart = ApartLinks(reactor, self._dial_apart)
+        self._unnamed = UnnamedDials(self._dial_apart)
         self.endpoint = LinkEndpoint(reactor, key, instance, self, entropy=entropy)
 
     @property
@@ -198,7 +200,28 @@ class NodeLinks:
             return nowhere
         return self._apart.connect(peer, policy, known)
 
-    def _dial_apart(self, peer: NodeID, ways: Sequence[Way], policy: PathPolicy) -> Link:
+    def dial_unnamed(self, address: TransportAddress, judge: Judge) -> Deferred[Link]:
+        """
+        Dial whoever listens at an address of our own network.
+
+        @param judge: told the listener's node ID and chain; raises what it has against it.
+        @return: as L{connect}.
+        @raise NoPathError: the address is none that may be dialled so.
+        """
+        refusal = self._surroundings.rules().refusal(
+            address, is_near=self._surroundings.is_near(address)
+        )
+        if refusal is None and not self._surroundings.is_local(address):
+            refusal = "not on this network"
+        if refusal is None and self._policy is PathPolicy.RELAYED:
+            refusal = "this node is set to relayed paths only"
+        if refusal is None and self._ports.port_of(is_ipv6=address.is_ipv6) is None:
+            refusal = "this node has no port of that address family"
+        if refusal is not None:
+            raise NoPathError(f"{address} cannot be dialled: {refusal}")
+        return self._unnamed.dial(DirectWay(address), judge)
+
+    def _dial_apart(self, peer: NodeID | None, ways: Sequence[Way], policy: PathPolicy) -> Link:
         """
         Make the first flight of a link beside the current one.
         """
@@ -307,6 +330,7 @@ class NodeLinks:
         self._log.info("{kind} {peer}", kind=kind, peer=link.peer.short)
         if link.is_apart:
             self._apart.connected(link)
+            self._unnamed.connected(link)
             return
         for listener in list(self.on_connected):
             listener(link)

@@ -16,7 +16,6 @@ from typing_extensions import override
 
 from atmosphere import __version__
 from atmosphere.engine_driver import EngineClock
-from atmosphere.errors import ConfigurationError, JoinError
 from atmosphere.mesh.join_code import JoinCode
 from atmosphere.mesh.roster import Change, Joined, Left, Member
 from atmosphere.network.nat.candidates import Interface
@@ -29,14 +28,14 @@ from atmosphere.services.local_socket import SOCKET_NAME, STREAMS_SOCKET_NAME
 from atmosphere.services.ping import PING_SERVICE, PingServer
 from atmosphere.services.running import node_began, node_ended
 
+from .admitting import AdmittingNode
 from .api import JSON, Emit
+from .approving import Approvals
 from .config import NodeConfig
 from .control import ControlService
 from .forwarding import Forwarding, ForwardingNode
-from .founding import FoundingNode
 from .gossiping import Gossiping
 from .invitations import Invitations
-from .inviting import Redemption, make_invitation, read_code
 from .joining import SERVICE as JOIN_SERVICE, Admission, serve_guest
 from .keeper import LinkKeeper
 from .links import NodeLinks
@@ -45,6 +44,7 @@ from .pinging import PingRun
 from .ports import NodePorts
 from .relays import RelaySet
 from .renewing import Renewals
+from .requests import Requests
 from .standing import Standing
 from .store import NodeStore
 from .streaming import Streaming, StreamingNode
@@ -54,7 +54,7 @@ from .surroundings import Surroundings
 __all__ = ["NodeService"]
 
 
-class NodeService(FoundingNode, StreamingNode, ForwardingNode, MultiService):
+class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
     """
     A member of a mesh, or a node that is about to be one.
 
@@ -139,11 +139,21 @@ class NodeService(FoundingNode, StreamingNode, ForwardingNode, MultiService):
         self._admission = Admission(
             reactor, self.mesh, self._invitations, now=self._clock.now, wall=wall
         )
+        self._approvals = Approvals(
+            self.mesh,
+            Requests(store.database, wall),
+            self.surroundings,
+            self._admission.admit,
+            now=self._clock.now,
+            wall=wall,
+        )
         self.mesh.listeners.append(self._mesh_changed)
         self.links.on_connected.append(self._connected)
         self.links.on_closed.append(self._closed)
         self.links.services[PING_SERVICE] = lambda link: PingServer()
-        self.links.guest_services[JOIN_SERVICE] = partial(serve_guest, self._admission)
+        self.links.guest_services[JOIN_SERVICE] = partial(
+            serve_guest, self._admission, self._approvals
+        )
         for url in self.surroundings.trusted_relays:
             self.relays.use(url)
         if has_control:
@@ -274,6 +284,7 @@ class NodeService(FoundingNode, StreamingNode, ForwardingNode, MultiService):
             __version__,
         )
 
+    @override
     def _note_mesh_relays(self) -> None:
         """
         Trust the relays that came with the join code.
@@ -358,117 +369,6 @@ class NodeService(FoundingNode, StreamingNode, ForwardingNode, MultiService):
             emit,
         )
         return run.start()
-
-    def invite(self, *, hours: float, uses: int, mesh_name: str | None) -> Deferred[JSON]:
-        """
-        Make a join code; found a mesh if the node is in none.
-        """
-        return Deferred.fromCoroutine(self._invite(hours, uses, mesh_name))
-
-    async def _invite(self, hours: float, uses: int, mesh_name: str | None) -> JSON:
-        """
-        Do what L{invite} says.
-        """
-        founded = self.mesh.stored is None
-        if founded:
-            self.found(mesh_name)
-        elif mesh_name is not None and self.mesh.stored and mesh_name != self.mesh.stored.name:
-            held = self.mesh.stored.name
-            raise ConfigurationError(
-                f"this node is in the mesh {held}: run `atmosphere leave` to found another"
-            )
-        await self.surroundings.learn_public_address()
-        code, warnings = make_invitation(
-            self._store.key,
-            self.mesh,
-            self._invitations,
-            self.surroundings,
-            lifetime=hours * 3600,
-            uses=uses,
-            wall=self._wall(),
-            entropy=self._entropy,
-        )
-        return {
-            "code": code.code,
-            "expires_at": int(code.expires_at),
-            "invite_id": code.invite_id.hex(),
-            "uses": uses,
-            "mesh_id": code.mesh_id,
-            "mesh_name": code.mesh_name,
-            "founded": founded,
-            "warnings": warnings,
-        }
-
-    def invitations(self) -> list[JSON]:
-        """
-        List the invitations that this node gave.
-        """
-        return [
-            {
-                "invite_id": each.invite_id.hex(),
-                "expires_at": int(each.expires_at),
-                "uses": each.uses,
-                "redeemed_by": [str(node) for node in each.redeemed_by],
-                "revoked": each.revoked,
-            }
-            for each in self._invitations.list()
-        ]
-
-    def revoke_invitation(self, invite_id: str) -> JSON:
-        """
-        Make an invitation worthless from now on.
-        """
-        return {"invite_id": self._invitations.revoke(invite_id).invite_id.hex()}
-
-    def join(self, code: str) -> Deferred[JSON]:
-        """
-        Become a member by a join code.
-        """
-        return Deferred.fromCoroutine(self._join(code))
-
-    async def _join(self, text: str) -> JSON:
-        """
-        Do what L{join} says.
-        """
-        code = read_code(text, self._wall())
-        stored = self.mesh.stored
-        if stored is not None:
-            if stored.mesh_id == code.mesh_id:
-                raise JoinError(f"this node is a member of the mesh {stored.name} already")
-            raise JoinError(f"this node is in the mesh {stored.name}: run `atmosphere leave` first")
-        self._ticket = code
-        urls = code.relay_urls or []
-        self.surroundings.mesh_relays = tuple(urls)
-        self.relays.reconnect()
-        for url in urls:
-            self.relays.use(url)
-        redemption = Redemption(
-            self._reactor,
-            code,
-            self._store.key,
-            self._config.name,
-            self.links,
-            self.surroundings,
-            now=self._clock.now,
-            wall=self._wall,
-        )
-        try:
-            admitted = await redemption.run()
-            self.mesh.adopt(admitted, urls)
-        finally:
-            self._ticket = None
-            self._note_mesh_relays()
-            self.relays.use_only(self.surroundings.trusted_relays)
-        self._publish()
-        self.relays.reconnect()
-        await self._keeper.linked(code.issuer)
-        return {
-            "mesh_id": code.mesh_id,
-            "mesh_name": admitted.mesh_name,
-            "node_id": str(self._store.key.node_id),
-            "name": admitted.membership.name,
-            "admitted_by": str(code.issuer),
-        }
 
     def leave(self) -> Deferred[JSON]:
         """

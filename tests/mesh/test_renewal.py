@@ -14,7 +14,8 @@ from atmosphere.membership import (
     membership_of,
 )
 from atmosphere.mesh.framing import encode_message
-from atmosphere.mesh.join import Broken, Declined
+from atmosphere.mesh.issuer import Broken
+from atmosphere.mesh.join import Declined
 from atmosphere.mesh.renewal import (
     RenewalAsked,
     RenewalIssuer,

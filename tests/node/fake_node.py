@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from atmosphere.errors import JoinError, LinkError
+from atmosphere.errors import ConfigurationError, JoinError, LinkError
 from atmosphere.node.api import JSON, Emit
 
 
@@ -24,6 +24,8 @@ class FakeNode:
     @ivar peer_list: the peers.
     @ivar forwarding: the Deferred of a forward that lasts.
     @ivar service_lists: what is exposed and forwarded.
+    @ivar request_list: who asks to be let in.
+    @ivar is_waiting: whether those are there to hear that they were approved.
     """
 
     def __init__(self) -> None:
@@ -36,6 +38,8 @@ class FakeNode:
         self.pinging: Deferred[JSON] = Deferred()
         self.emit: Emit = print
         self.forwarding: Deferred[JSON] = Deferred()
+        self.request_list: list[JSON] = []
+        self.is_waiting = True
         self.service_lists: JSON = {"exposed": [], "forwards": []}
 
     def status(self) -> JSON:
@@ -102,14 +106,17 @@ class FakeNode:
             }
         )
 
-    def invite(self, *, hours: float, uses: int, mesh_name: str | None) -> Deferred[JSON]:
+    def invite(
+        self, *, hours: float, uses: int, mesh_name: str | None, approve: bool = False
+    ) -> Deferred[JSON]:
         """
         Answer.
         """
-        self.calls.append(("invite", hours, uses, mesh_name))
+        self.calls.append(("invite", hours, uses, mesh_name, *([approve] if approve else [])))
         return succeed(
             {
-                "code": "atm1-secret",
+                "code": "plain" if approve else "atm1-secret",
+                "needs_approval": approve,
                 "expires_at": 1790000000.0,
                 "invite_id": "7f3a",
                 "uses": uses,
@@ -132,11 +139,46 @@ class FakeNode:
         """
         return {"invite_id": invite_id}
 
-    def join(self, code: str) -> Deferred[JSON]:
+    def requests(self) -> list[JSON]:
         """
-        Take one code and refuse all others.
+        Answer.
         """
-        self.calls.append(("join", code))
+        return self.request_list
+
+    def approve(self, request: str) -> JSON:
+        """
+        Answer.
+        """
+        self.calls.append(("approve", request))
+        if request != "seattle":
+            raise ConfigurationError(f"nobody called {request} asks to join")
+        return {"node_id": "s" * 52, "name": "seattle", "admitted": self.is_waiting}
+
+    def deny(self, request: str) -> JSON:
+        """
+        Answer.
+        """
+        self.calls.append(("deny", request))
+        return {"node_id": "s" * 52, "name": request}
+
+    def join(
+        self, code: str, *, timeout: float | None = None, emit: Emit = lambda line: None
+    ) -> Deferred[JSON]:
+        """
+        Take one code, have another approved, and refuse all others.
+        """
+        self.calls.append(("join", code, *([] if timeout is None else [timeout])))
+        if code == "plain":
+            emit(
+                {
+                    "waiting": True,
+                    "mesh_name": "ho\x1bme",
+                    "asked": "p" * 52,
+                    "node_id": "s" * 52,
+                    "seconds": 86400,
+                }
+            )
+            code = "atm1-good"
         if code == "atm1-good":
             answer = {"mesh_id": "mesh-abc", "mesh_name": "home", "name": "seattle"}
             return succeed({**answer, "node_id": "s" * 52, "admitted_by": "p" * 52})
