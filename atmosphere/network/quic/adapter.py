@@ -70,10 +70,12 @@ class Terminated:
 
     @ivar reason: what was said, in a line.
     @ivar is_ours: whether the guard ended it, because the library failed.
+    @ivar code: the peer's own code, if it closed the connection and not QUIC did.
     """
 
     reason: str
     is_ours: bool = False
+    code: int | None = None
 
 
 Event = events.QuicEvent | Terminated
@@ -87,7 +89,8 @@ def _ending(event: events.ConnectionTerminated) -> Terminated:
     alert = _ALERTS.get(code)
     if not reason and alert is not None:
         reason = f"TLS: {alert}"
-    return Terminated(reason or f"closed with code {code}")
+    own = code if event.frame_type is None else None
+    return Terminated(reason or f"closed with code {code}", code=own)
 
 
 def _translated(event: events.QuicEvent) -> Event:
@@ -166,6 +169,7 @@ class QUICConnection:
         self._is_closing = False
         self.has_news = False
         self._last_events: deque[Event] = deque()
+        self._flushed: list[bytes] = []
 
     def _guard(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """
@@ -249,10 +253,20 @@ class QUICConnection:
         if self.is_over:
             return []
         try:  # as the guard does
+            if self._flushed:
+                flushed, self._flushed = self._flushed, []
+                return flushed + self._connection.take_datagrams(now)
             return self._connection.take_datagrams(now)
         except BaseException as error:
             self._failed(error)
             return []
+
+    def flush(self, now: float) -> None:
+        """
+        Have what waits sent before a L{close}, which drops it: a listener that
+        lacks the end of the handshake cannot read why it was closed.
+        """
+        self._flushed = self.datagrams_to_send(now)
 
     def get_timer(self) -> float | None:
         """

@@ -15,14 +15,14 @@ from itertools import repeat
 from qh3.quic import events as quic_events
 
 from atmosphere import wire
-from atmosphere.errors import AtmosphereError, DecodeError
+from atmosphere.errors import AtmosphereError, DecodeError, LinkError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.network.path.paths import Paths
 from atmosphere.network.path.ways import Way
 from atmosphere.text import escape_peer_text
 
 from . import core_events as events
-from .adapter import QUICConnection, Terminated
+from .adapter import ALPN, QUICConnection, Terminated
 from .core_events import CloseCode, Phase
 from .handshake import (
     MAX_MESSAGE_LENGTH,
@@ -37,24 +37,21 @@ from .handshake import (
     make_proof,
     proof_holds,
 )
-from .limits import ControlBudget, HeldEvents
+from .limits import (
+    HANDSHAKE_TIMEOUT,
+    PROOF_TIMEOUT,
+    ControlBudget,
+    HeldEvents,
+    overdue_text,
+)
 from .stream_table import StreamTable
 
 __all__ = ["CloseCode", "LinkCore", "Phase"]
 
 CONTROL_STREAM = 0
-PROOF_TIMEOUT = 5.0
-HANDSHAKE_TIMEOUT = 15.0
 MAX_DATAGRAM = 1_100
 MAX_PENDING = 16_384
 MAX_UNREAD = 16_777_216
-
-#: What has not come when time is up.
-_MISSING = {
-    Phase.HANDSHAKE: f"the handshake did not end within {HANDSHAKE_TIMEOUT:.0f} s",
-    Phase.PROOF_AWAITED: f"no proof came within {PROOF_TIMEOUT:.0f} s",
-    Phase.WELCOME_AWAITED: f"no welcome came within {HANDSHAKE_TIMEOUT:.0f} s",
-}
 
 #: How a reason begins that is the listener's own.
 REFUSED = "it refused: "
@@ -148,7 +145,8 @@ class LinkCore:
         the path layer's.
         """
         self._now = now
-        self._absorb()
+        if self._pending or self.quic.has_news:
+            self._absorb()
         self.streams.flush()
         out: list[tuple[bytes, Way]] = []
         datagrams = self.quic.datagrams_to_send(now)
@@ -158,7 +156,6 @@ class LinkCore:
             datagrams = self.quic.datagrams_to_send(now) if self.streams.flush() else []
         if self.phase is not Phase.CLOSED:
             out += self.paths.datagrams_to_send(now)
-            self._collect()
         return out
 
     def get_timer(self) -> float | None:
@@ -189,15 +186,15 @@ class LinkCore:
             if self.phase is Phase.CLOSED:
                 self._end()
             else:
-                missing = _MISSING.get(self.phase, self.phase.value)
-                self.close(CloseCode.REFUSED, f"time is up: {missing}")
+                self.close(CloseCode.REFUSED, overdue_text(self.phase))
 
     def next_event(self) -> events.Event | None:
         """
         Hand out the oldest event.
         """
         if not self._events:
-            self._absorb()
+            if self._pending or self.quic.has_news:
+                self._absorb()
             self._collect()
         return self._events.popleft() if self._events else None
 
@@ -302,6 +299,7 @@ class LinkCore:
         self.paths.welcomed(self._now)
         for event in self._held.take():
             self._act_on(event)
+        self.streams.report_all()
 
     def _send(self, message: Message) -> None:
         """
@@ -326,9 +324,8 @@ class LinkCore:
             if self._is_nudged:
                 self._is_nudged = False
                 self.quic.send_ping()
-        if self.quic.has_news:
-            while (event := self.quic.next_event()) is not None:
-                self._act_on(event)
+        while (event := self.quic.next_event()) is not None:
+            self._act_on(event)
         self.streams.report_all()
 
     def _collect(self) -> None:
@@ -359,10 +356,12 @@ class LinkCore:
                 self._stream_event(event)
             case Terminated():
                 self.has_failed = event.is_ours
-                self._close(escape_peer_text(event.reason, 160))
+                is_refusal = event.code == CloseCode.REFUSED and self.phase is not Phase.CONNECTED
+                reason = escape_peer_text(event.reason, 160)
+                self._close(REFUSED + reason if is_refusal else reason)
                 self._end()
             case quic_events.HandshakeCompleted():
-                self._handshake_completed()
+                self._handshake_completed(event.alpn_protocol)
             case quic_events.StreamDataReceived():
                 self._control_received(event.data, event.end_stream)
             case (
@@ -396,23 +395,26 @@ class LinkCore:
         elif self.phase is not Phase.CLOSED:
             self._held.add(event)
 
-    def _handshake_completed(self) -> None:
+    def _handshake_completed(self, protocol: str | None) -> None:
         """
         TLS is done: pin the listener, prove the dialler.
+
+        @param protocol: that the listener chose (ALPN); the library takes any.
         """
         if not self.quic.is_dialler:
             self.phase = Phase.PROOF_AWAITED
             self._deadline = self._now + PROOF_TIMEOUT
             return
         try:
+            if protocol != ALPN:
+                raise LinkError("No common ALPN protocols")
             listener = self.quic.peer_node_id()
-            if self.peer is None:
-                self.peer = listener
-            elif listener != self.peer:
-                self.close(CloseCode.REFUSED, "the listener is another node")
-                return
+            if self.peer is not None and listener != self.peer:
+                raise LinkError("the listener is another node")
+            self.peer = listener
             binding = self.quic.channel_binding()
         except AtmosphereError as error:
+            self.quic.flush(self._now)
             self.close(CloseCode.REFUSED, str(error))
             return
         self.phase = Phase.WELCOME_AWAITED

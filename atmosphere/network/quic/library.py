@@ -27,7 +27,7 @@ __all__ = ["VERSION", "LimitedConnection", "ml_kem_key_is_sound"]
 VERSION = 1
 MAX_STREAMS = 4096
 #: Bytes of TLS that a peer may send in all: ours have 2 KiB.
-MAX_HANDSHAKE = 16_384
+MAX_HANDSHAKE = 8_192
 _ML_KEM_768_KEY = 1184
 _ML_KEM_Q = 3329
 _STREAMS_ARGUMENT = 21
@@ -138,7 +138,16 @@ class _Bridge(QuicTlsBridge):
             raise QuicTlsBridgeError(
                 QuicErrorCode.CRYPTO_BUFFER_EXCEEDED, "the handshake is too long"
             )
-        super().receive_crypto(epoch, data, offset, version=version)
+        try:
+            super().receive_crypto(epoch, data, offset, version=version)
+        except QuicTlsBridgeError:
+            raise
+        except Exception as error:
+            # What the library fails to read is the peer's fault: it is told so.
+            raise QuicTlsBridgeError(
+                QuicErrorCode.CRYPTO_ERROR + qh3.tls.AlertDescription.decode_error,
+                f"the handshake is malformed: {type(error).__name__}: {error!s:.80}",
+            ) from error
 
     @override
     def serialize_transport_parameters(self) -> bytes:

@@ -10,7 +10,18 @@ from typing import Any
 from atmosphere.errors import DecodeError
 from atmosphere.rate import TokenBucket
 
-__all__ = ["ControlBudget", "HeldEvents"]
+from .core_events import Phase
+
+__all__ = [
+    "HANDSHAKE_TIMEOUT",
+    "PROOF_TIMEOUT",
+    "ControlBudget",
+    "HeldEvents",
+    "overdue_text",
+]
+
+HANDSHAKE_TIMEOUT = 15.0
+PROOF_TIMEOUT = 5.0
 
 MAX_HELD = 4_096
 MAX_HELD_BY_DIALLER = 1_048_576
@@ -19,6 +30,20 @@ UNPROVEN_STREAMS = 8
 CONTROL_PER_SECOND = 64.0
 CONTROL_AT_ONCE = 256.0
 BYTES_PER_CONTROL = 16_384
+
+
+_MISSING = {
+    Phase.HANDSHAKE: f"the handshake did not end within {HANDSHAKE_TIMEOUT:.0f} s",
+    Phase.PROOF_AWAITED: f"no proof came within {PROOF_TIMEOUT:.0f} s",
+    Phase.WELCOME_AWAITED: f"no welcome came within {HANDSHAKE_TIMEOUT:.0f} s",
+}
+
+
+def overdue_text(phase: Phase) -> str:
+    """
+    Say what has not come in its time.
+    """
+    return f"time is up: {_MISSING.get(phase, phase.value)}"
 
 
 class HeldEvents:

@@ -104,7 +104,7 @@ class Refusals:
         left_out = lines.take(now)
         if left_out is None:
             return
+        if not reason.isprintable():  # it should be, whoever made it
+            reason = escape_peer_text(reason, MAX_REASON)
         more = f" (and {left_out} more were left out here)" if left_out else ""
-        self._write(
-            text + "{more}", who=who, reason=escape_peer_text(reason, MAX_REASON), more=more
-        )
+        self._write(text + "{more}", who=who, reason=reason[:MAX_REASON], more=more)

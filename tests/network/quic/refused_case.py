@@ -40,16 +40,29 @@ from atmosphere.testing.randomness import seeded_entropy
 from .harness import Node, Recorder, World
 from .strangers import APPLICATION_BYTES, Script, Stranger
 
-__all__ = ["DAY", "OURS", "ROOT", "STRANGER", "WALL", "Member", "RefusedCase", "welcome"]
+__all__ = [
+    "DAY",
+    "FOUNDER_CHAIN",
+    "MESH_ID",
+    "OURS",
+    "ROOT_KEY",
+    "STRANGER",
+    "WALL",
+    "Member",
+    "RefusedCase",
+    "chain_for",
+    "entropy",
+    "welcome",
+]
 
 WALL = 1_800_000_000.0
 DAY = 86_400.0
-OURS, STRANGER, ROOT = 1, 2, 9
+OURS, STRANGER = 1, 2
 
-_entropy = seeded_entropy(4)
-_root = NodeKey(bytes([ROOT]) * 32)
+entropy = seeded_entropy(4)
+ROOT_KEY = NodeKey(bytes([9]) * 32)
 _founder = NodeKey(bytes([8]) * 32)
-FOUNDER_CHAIN = found_mesh(_root, _founder.node_id, "founder", wall=WALL - DAY, entropy=_entropy)
+FOUNDER_CHAIN = found_mesh(ROOT_KEY, _founder.node_id, "founder", wall=WALL - DAY, entropy=entropy)
 MESH_ID = decode_chain(FOUNDER_CHAIN).mesh_id
 
 
@@ -59,12 +72,12 @@ def chain_for(number: int, *, wall: float = WALL, lifetime: float = DAY) -> byte
     """
     node = NodeKey(bytes([number]) * 32).node_id
     return issue_certificate(
-        _root,
+        ROOT_KEY,
         FOUNDER_CHAIN,
         node,
         f"node-{number}",
         wall=wall,
-        entropy=_entropy,
+        entropy=entropy,
         lifetime=lifetime,
     )
 

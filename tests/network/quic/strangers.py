@@ -26,7 +26,7 @@ from atmosphere.network.quic.stream_state import header_bytes
 
 from .harness import Node, World
 
-__all__ = ["APPLICATION_BYTES", "HostileConnection", "Script", "Stranger", "TLSAnswer"]
+__all__ = ["APPLICATION_BYTES", "HostileConnection", "Script", "Sign", "Stranger", "TLSAnswer"]
 
 #: What neither side may see of the other; short enough to be held before a proof.
 APPLICATION_BYTES = b"<application bytes>"

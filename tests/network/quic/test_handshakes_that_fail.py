@@ -32,13 +32,13 @@ from .refused_case import (
     FOUNDER_CHAIN,
     MESH_ID,
     OURS,
+    ROOT_KEY,
     STRANGER,
     WALL,
     Member,
     RefusedCase,
-    _entropy,
-    _root,
     chain_for,
+    entropy,
 )
 from .strangers import HostileConnection, Stranger
 
@@ -283,7 +283,7 @@ class MembershipTests(RefusedCase):
         Who was revoked is told so, and nothing else.
         """
         self.node.revocations = issue_revocations(
-            _root, FOUNDER_CHAIN, wall=WALL, current=None, keys=[self.stranger.key.node_id]
+            ROOT_KEY, FOUNDER_CHAIN, wall=WALL, current=None, keys=[self.stranger.key.node_id]
         )
         self.shows(chain_for(STRANGER), "was revoked")
 
@@ -293,7 +293,7 @@ class MembershipTests(RefusedCase):
         """
         root = NodeKey(bytes([77]) * 32)
         chain = found_mesh(
-            root, self.stranger.key.node_id, "king", wall=WALL - DAY, entropy=_entropy
+            root, self.stranger.key.node_id, "king", wall=WALL - DAY, entropy=entropy
         )
         self.assertNotEqual(decode_chain(chain).mesh_id, MESH_ID)
         self.shows(chain, "another mesh")
