@@ -135,21 +135,24 @@ class EngineDriver(Generic[PathT, EventT]):
             self._wants_more = True
             return
         self._is_pumping = True
+        now: float | None = None
         try:
             self._wants_more = True
             while self._wants_more and not self._is_stopped:
                 self._wants_more = False
-                self._pump_once()
+                now = self._pump_once()
         except BaseException:
             self.pump_soon()  # the listener failed; what it was not told yet waits
             raise
         finally:
             self._is_pumping = False
-            self._rearm()
+            self._rearm(now)
 
-    def _pump_once(self) -> None:
+    def _pump_once(self) -> float | None:
         """
         Report the events, then send; delivery may have made more to send.
+
+        @return: when it was sent; C{None} if the driver was stopped meanwhile.
         """
         self._is_delivering = True
         try:
@@ -161,14 +164,18 @@ class EngineDriver(Generic[PathT, EventT]):
         finally:
             self._is_delivering = False
         if self._is_stopped:
-            return
-        datagrams = self._engine.datagrams_to_send(self._clock.now())
+            return None
+        now = self._clock.now()
+        datagrams = self._engine.datagrams_to_send(now)
         if datagrams:
             self._send(datagrams)
+        return now
 
-    def _rearm(self) -> None:
+    def _rearm(self, now: float | None) -> None:
         """
         Set the one delayed call to the engine's next deadline.
+
+        @param now: the time, if it was just read.
         """
         due = None if self._is_stopped else self._engine.get_timer()
         if due is None:
@@ -176,7 +183,7 @@ class EngineDriver(Generic[PathT, EventT]):
                 self._timer.cancel()
             self._timer = None
             return
-        delay = max(0.0, due - self._clock.now())
+        delay = max(0.0, due - (self._clock.now() if now is None else now))
         if self._timer is not None and self._timer.active():
             self._timer.reset(delay)
         else:

@@ -375,7 +375,8 @@ class Link:
         """
         A stream's protocol has taken bytes.
         """
-        self.call_core(self.core.streams.consumed, stream_id, length, self._driver.now())
+        if self.core.streams.consumed(stream_id, length):
+            self.call_core(self.core.streams.grant, stream_id, self._driver.now())
 
     def stream_forget(self, stream_id: int) -> None:
         """
@@ -407,7 +408,9 @@ class Link:
         """
         match event:
             case events.StreamData():
-                self._stream(event.stream_id, "received", event.data)
+                transport = self._transports.get(event.stream_id)
+                if transport is not None:
+                    transport.received(event.data)  # it looks after its protocol itself
             case events.StreamDrained():
                 self._stream(event.stream_id, "drained")
             case events.StreamOpened():
@@ -422,8 +425,6 @@ class Link:
                 self._stream(event.stream_id, "finished")
             case events.StreamAborted():
                 self._stream(event.stream_id, "aborted", event.stops_us)
-            case events.DatagramReceived():
-                self._policy.datagram_received(self, event.service, event.data)
             case _:
                 self._deliver_rare(event)
 
@@ -432,6 +433,8 @@ class Link:
         Act on what concerns the link as a whole.
         """
         match event:
+            case events.DatagramReceived():
+                self._policy.datagram_received(self, event.service, event.data)
             case events.Proved():
                 self._owner.link_proved(self, event.proof)
             case events.Welcomed():

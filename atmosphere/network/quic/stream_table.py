@@ -167,15 +167,25 @@ class StreamTable:
         if state is not None and not state.has_received_end:
             self._quic.stop_stream(stream_id, ABORTED)
 
-    def consumed(self, stream_id: int, length: int, now: float) -> None:
+    def consumed(self, stream_id: int, length: int) -> bool:
         """
         The application has taken bytes: the peer may send as many more.
+
+        @return: whether it is to be told so, by L{grant}.
+        """
+        state = self._streams.get(stream_id)
+        if state is None:
+            return False
+        self.unread -= length
+        return state.consumed(length)
+
+    def grant(self, stream_id: int, now: float) -> None:
+        """
+        Let the peer send as much as the application has room for.
         """
         state = self._streams.get(stream_id)
         if state is not None:
-            self.unread -= length
-            if state.consumed(length):
-                self._grant(stream_id, state.new_limit(now, self._quic.smoothed_rtt))
+            self._grant(stream_id, state.new_limit(now, self._quic.smoothed_rtt))
 
     def waiting(self, stream_id: int) -> int:
         """

@@ -299,9 +299,7 @@ class StreamTransport(TCPManners):
         """
         self._delivery_is_due = False
         while self._inbox and not self._paused and not self.disconnected:
-            data = self._inbox.popleft()
-            self.link.stream_consumed(self.stream_id, len(data))
-            self._hand_over(data)
+            self._hand_over(self._inbox.popleft())
         if self._read_ended and not self._inbox and not self._paused:
             self._end_of_input()
 
@@ -309,6 +307,7 @@ class StreamTransport(TCPManners):
         """
         Give bytes to the protocol; one that fails loses its stream.
         """
+        self.link.stream_consumed(self.stream_id, len(data))
         if self.disconnecting:
             return
         try:
@@ -391,9 +390,10 @@ class StreamTransport(TCPManners):
         """
         Bytes came.
         """
-        self._inbox.append(data)
-        if not self._paused and not self._delivery_is_due:
-            self._deliver()
+        if self._paused or self._delivery_is_due or self.disconnected:
+            self._inbox.append(data)
+        else:
+            self._hand_over(data)
 
     def ended(self) -> None:
         """

@@ -288,7 +288,8 @@ class CreditTests(CoreCase):
         self.assertEqual(dialler.streams.waiting(stream), INITIAL_CREDIT)
         got = [len(each.data) for each in self.saw(listener, events.StreamData)]
         self.assertEqual(sum(got), INITIAL_CREDIT)
-        listener.streams.consumed(stream, INITIAL_CREDIT, self.now)
+        listener.streams.consumed(stream, INITIAL_CREDIT)
+        listener.streams.grant(stream, self.now)
         self.run_for(3)
         got = [len(each.data) for each in self.saw(listener, events.StreamData)]
         self.assertEqual(sum(got), 2 * INITIAL_CREDIT)
