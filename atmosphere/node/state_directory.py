@@ -6,6 +6,8 @@ open it, and that only one process writes there.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -14,7 +16,7 @@ from pathlib import Path
 from atmosphere.errors import StateError
 from atmosphere.services.local_socket import default_state_directory
 
-from .state_file import check_private
+from .state_file import check_private, flush_directory
 
 __all__ = ["StateDirectory", "default_state_directory"]
 
@@ -37,7 +39,10 @@ class StateDirectory:
         @raise StateError: it cannot be made.
         """
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self.path.is_dir():
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with contextlib.suppress(PermissionError):  # of a parent that may not be read
+                    flush_directory(self.path.parent)
         except OSError as error:
             raise StateError(f"{self.path} cannot be made: {error.strerror}") from None
 
@@ -81,7 +86,8 @@ class StateDirectory:
         try:
             descriptor = os.open(self.path / _LOCK, flags, 0o600)
         except OSError as error:
-            raise StateError(f"{self.path / _LOCK}: {error.strerror}") from None
+            what = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+            raise StateError(f"{self.path / _LOCK} cannot be opened: {what}") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

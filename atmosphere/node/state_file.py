@@ -10,13 +10,14 @@ checksum of all the rest, and then the payload::
     {"chain":"…"}
 
 It is replaced as a whole: written beside, flushed, renamed, the directory
-flushed; one previous copy stays. A damaged file is set aside under the name
-C{*.corrupt-<time>} and the previous copy takes its place. A file in a newer
-format is refused by name and never touched.
+flushed; one previous copy stays, and a new file is written twice. A damaged file
+is set aside under the name C{*.corrupt-<time>} and the previous copy takes its
+place. A file in a newer format is refused by name and never touched.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -177,11 +178,14 @@ class StateFile:
         wall: Callable[[], float],
         notice: Callable[[str], None],
         may_write: bool = True,
+        loss: str | None = None,
     ) -> None:
         """
         @param wall: POSIX time, for the name of what is set aside.
         @param notice: is told, in one line for people, what was mended.
         @param may_write: a reader beside a running node mends nothing.
+        @param loss: what it means to go on without the file when its copy is
+            damaged too, for people; C{None} if there is no going on.
         """
         self.path = path
         self._previous = path.with_name(path.name + ".previous")
@@ -190,42 +194,91 @@ class StateFile:
         self._wall = wall
         self._notice = notice
         self._may_write = may_write
+        self._loss = loss
 
     def read(self) -> bytes | None:
         """
         Read the payload; of the previous copy if the file itself is damaged.
 
-        @return: C{None} if there never was such a file.
+        @return: C{None} if there never was such a file, or it is lost and that
+            can be borne.
         @raise StateError: it cannot be opened, is open to others, is in a
             newer format, or is damaged and so is its previous copy.
         """
-        damage = ""
-        try:
-            payload = self._read_one(self.path)
-        except DecodeError as error:
-            damage = str(error)
-            payload = None
+        payload, damage = self._try(self.path)
+        previous, copy_damage = self._try(self._previous)
         if payload is not None:
+            if self._may_write and previous is None:
+                self._mend_copy(payload, copy_damage)
             return payload
-        try:
-            previous = self._read_one(self._previous)
-        except DecodeError:
-            previous = None
-        if not self._may_write:
-            if damage and previous is None:
-                raise StateError(f"{self.path} is damaged: {damage}")
+        if previous is not None:
+            if self._may_write:
+                self._mend(previous, damage)
             return previous
+        if not damage and not copy_damage:
+            return None
+        what = f"{self.path} is damaged ({damage or 'gone, and of its copy ' + copy_damage})"
+        if not self._may_write:
+            raise StateError(what)
+        aside = self._set_aside(self.path) if damage else self._previous
+        if self._loss is None:
+            raise StateError(f"{what}; it was set aside as {aside}")
+        if copy_damage:
+            aside = self._set_aside(self._previous)
+        self._notice(f"{what} and was set aside as {aside}: {self._loss}")
+        return None
+
+    def _try(self, path: Path) -> tuple[bytes | None, str]:
+        """
+        Read one file.
+
+        @return: its payload if it is good, and what is damaged about it if not;
+            neither if it is not there.
+        """
+        try:
+            return self._read_one(path), ""
+        except DecodeError as error:
+            return None, str(error)
+
+    def _set_aside(self, path: Path) -> Path:
+        """
+        Rename a damaged file.
+
+        @raise StateError: the disk refused.
+        """
+        try:
+            return set_aside(path, "corrupt", self._wall())
+        except OSError as error:
+            raise StateError(
+                f"{path} is damaged and cannot be set aside: {error.strerror}"
+            ) from None
+
+    def _mend(self, previous: bytes, damage: str) -> None:
+        """
+        Put the previous copy in the place of a file that is damaged or gone. Where the
+        disk is full it is read from where it is.
+        """
         if damage:
-            aside = set_aside(self.path, "corrupt", self._wall())
-            if previous is None:
-                raise StateError(f"{self.path} is damaged ({damage}); it was set aside as {aside}")
+            aside = self._set_aside(self.path)
             self._notice(
                 f"{self.path} was damaged ({damage}) and set aside as {aside};"
                 " its previous copy is in use"
             )
-        if previous is not None:
+        with contextlib.suppress(OSError):
             replace_file(self.path, encode_state(self._kind, self._version, previous))
-        return previous
+
+    def _mend_copy(self, payload: bytes, damage: str) -> None:
+        """
+        Make a new copy in place of one that is damaged or gone, if the disk has room.
+        """
+        if damage:
+            aside = self._set_aside(self._previous)
+            self._notice(
+                f"{self._previous} was damaged ({damage}) and set aside as {aside};"
+                " the file itself is whole"
+            )
+        with contextlib.suppress(OSError):
+            replace_file(self._previous, encode_state(self._kind, self._version, payload))
 
     def _read_one(self, path: Path) -> bytes | None:
         """
@@ -265,25 +318,31 @@ class StateFile:
         if not self._may_write:
             raise StateError(f"{self.path} was opened for reading only")
         data = encode_state(self._kind, self._version, payload)
-        try:
-            present = self._read_one(self.path)
-        except DecodeError:
-            present = None  # damage is no copy worth keeping
+        present, _ = self._try(self.path)  # damage is no copy worth keeping
         try:
             if present is not None:
                 self._keep_previous(present)
             replace_file(self.path, data)
         except OSError as error:
             raise StateError(f"{self.path} cannot be written: {error.strerror}") from error
+        if present is None:
+            previous, damage = self._try(self._previous)
+            if previous is None:
+                self._mend_copy(payload, damage)
 
     def remove(self) -> None:
         """
         Remove the file and its previous copy, the copy first: otherwise a
         crash in between would bring the content back.
+
+        @raise StateError: the disk refused.
         """
-        self._previous.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
-        flush_directory(self.path.parent)
+        try:
+            self._previous.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
+            flush_directory(self.path.parent)
+        except OSError as error:
+            raise StateError(f"{self.path} cannot be removed: {error.strerror}") from error
 
     def _keep_previous(self, payload: bytes) -> None:
         """

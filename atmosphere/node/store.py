@@ -17,70 +17,45 @@ C{control.sock}       the running node's local API
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from atmosphere.errors import ConfigurationError, IdentityError, StateError
+from atmosphere.errors import StateError
 from atmosphere.identity import NodeID, NodeKey, Secret
 
-from .config import NodeConfig, check_name, decode_config, encode_config
+from .config import NodeConfig, check_name
+from .config_file import CONFIG_NAME, read_config, write_config
 from .database import MeshDatabase, StoredMember
 from .invitations import Invitations
 from .program import program_for
 from .state_directory import StateDirectory, default_state_directory
-from .state_file import StateFile, replace_file, set_aside
+from .state_file import StateFile, set_aside
+from .stored import (
+    StoredMesh,
+    decode_key,
+    decode_mesh,
+    decode_payload,
+    encode_key,
+    encode_mesh,
+    encode_payload,
+)
 
 __all__ = ["NodeStore", "StoredMember", "StoredMesh", "default_state_directory"]
 
 _KEY = "node.key"
-_CONFIG = "config.toml"
-MAXIMUM_CONFIG = 256 * 1024
 
-
-@dataclass(frozen=True, slots=True)
-class StoredMesh:
-    """
-    The mesh that a node is in.
-
-    @ivar mesh_id: C{mesh-…}.
-    @ivar name: what people call it.
-    @ivar chain: this node's membership chain, as it was signed.
-    @ivar relays: the relays that came with the join code.
-    """
-
-    mesh_id: str
-    name: str
-    chain: bytes
-    relays: tuple[str, ...] = ()
-
-
-def _encode(value: Mapping[str, Any]) -> bytes:
-    """
-    Write a payload as JSON in one spelling.
-    """
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("utf-8")
-
-
-def _decode(payload: bytes, path: Path) -> dict[str, Any]:
-    """
-    Read a payload whose checksum was good.
-
-    @raise StateError: it was not written by L{_encode}.
-    """
-    try:
-        value = json.loads(payload)
-    except ValueError as error:
-        raise StateError(f"{path}: {error}") from None
-    if not isinstance(value, dict):
-        raise StateError(f"{path} holds no object")
-    return value
+#: What it means when a file and its copy are both damaged; there is no going on
+#: without those that are not named.
+_LOSSES = {
+    "membership": (
+        "this node is in no mesh until it joins one again, with a new code or by"
+        " `atmosphere mesh restore FILE`"
+    ),
+    "revocations": "who was shut out is learnt again from the other members",
+    "node": "the services and forwards that were kept are forgotten: give them again",
+}
 
 
 class NodeStore:
@@ -135,6 +110,7 @@ class NodeStore:
             wall=self._wall,
             notice=self.notices.append,
             may_write=self._may_write,
+            loss=_LOSSES.get(kind),
         )
 
     # ----------------------------------------------------- making and opening
@@ -179,10 +155,8 @@ class NodeStore:
                     " directory of its own: atmosphere --state DIR init"
                 )
             store._write_config(config)
-            seed = entropy(32) if key is None else key.seed.reveal()
-            payload = _encode({"seed": base64.b32encode(seed).decode("ascii")})
-            store._key_file.write(payload)
-            store._key_file.write(payload)  # so that there is a previous copy from the start
+            seed = Secret(entropy(32)) if key is None else key.seed
+            store._key_file.write(encode_key(seed))
             store._load()
         except BaseException:
             store.close()
@@ -258,12 +232,12 @@ class NodeStore:
         found before anything is written.
         """
         self.key = self._load_key()
-        self.settings = self._load_config()
+        self.settings = read_config(self.path / CONFIG_NAME)
         payload = self._mesh_file.read()
-        self._mesh = None if payload is None else self._decode_mesh(payload)
+        self._mesh = None if payload is None else decode_mesh(payload, self._mesh_file.path)
         self._revocations = self._revocations_file.read()
         facts = self._facts_file.read()
-        self._facts = {} if facts is None else _decode(facts, self._facts_file.path)
+        self._facts = {} if facts is None else decode_payload(facts, self._facts_file.path)
         self._database = MeshDatabase(
             self.path / "mesh.db",
             wall=self._wall,
@@ -289,39 +263,23 @@ class NodeStore:
             ) from None
         if payload is None:
             raise StateError(f"the identity {self._key_file.path} is damaged or lost; {remedy}")
-        value = _decode(payload, self._key_file.path)
         try:
-            return NodeKey(base64.b32decode(str(value.get("seed", ""))))
-        except (binascii.Error, ValueError, IdentityError):
-            raise StateError(f"{self._key_file.path} holds no key; {remedy}") from None
+            return decode_key(payload, self._key_file.path)
+        except StateError as error:
+            raise StateError(f"{error}; {remedy}") from None
 
     def _write_config(self, config: NodeConfig) -> None:
         """
         Write C{config.toml}, unless the user wrote one before.
-        """
-        path = self.path / _CONFIG
-        if os.path.lexists(path):
-            self.notices.append(f"{path} was there already and is used as it is")
-            return
-        replace_file(path, encode_config(config).encode("utf-8"))
 
-    def _load_config(self) -> NodeConfig:
+        @raise StateError: the disk refused.
         """
-        Read C{config.toml}.
-
-        @raise ConfigurationError: it is missing or wrong, said by name.
-        """
-        path = self.path / _CONFIG
+        path = self.path / CONFIG_NAME
         try:
-            with path.open("rb") as file:
-                data = file.read(MAXIMUM_CONFIG)
-            return decode_config(data.decode("utf-8"))
+            if not write_config(path, config):
+                self.notices.append(f"{path} was there already and is used as it is")
         except OSError as error:
-            raise ConfigurationError(f"{path}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ConfigurationError(f"{path}: not UTF-8") from None
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{path}: {error}") from None
+            raise StateError(f"{path} cannot be written: {error.strerror}") from None
 
     def fact(self, name: str) -> Any:
         """
@@ -340,7 +298,7 @@ class NodeStore:
         facts = {key: kept for key, kept in self._facts.items() if key != name}
         if value is not None:
             facts[name] = value
-        self._facts_file.write(_encode(facts))
+        self._facts_file.write(encode_payload(facts))
         self._facts = facts
 
     @property
@@ -359,21 +317,6 @@ class NodeStore:
 
     # ---------------------------------------------------------- membership
 
-    def _decode_mesh(self, payload: bytes) -> StoredMesh:
-        """
-        Read the membership file's payload.
-        """
-        value = _decode(payload, self._mesh_file.path)
-        try:
-            return StoredMesh(
-                mesh_id=str(value["mesh_id"]),
-                name=str(value["name"]),
-                chain=base64.b64decode(value["chain"], validate=True),
-                relays=tuple(str(url) for url in value["relays"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise StateError(f"{self._mesh_file.path}: {error!r}") from None
-
     @property
     def mesh(self) -> StoredMesh | None:
         """
@@ -390,16 +333,7 @@ class NodeStore:
             self._revocations_file.remove()
             self._revocations = None
         self.database.claim(mesh.mesh_id)
-        self._mesh_file.write(
-            _encode(
-                {
-                    "mesh_id": mesh.mesh_id,
-                    "name": mesh.name,
-                    "chain": base64.b64encode(mesh.chain).decode("ascii"),
-                    "relays": list(mesh.relays),
-                }
-            )
-        )
+        self._mesh_file.write(encode_mesh(mesh))
         self._mesh = mesh
 
     def forget_mesh(self) -> None:
@@ -446,11 +380,7 @@ class NodeStore:
         payload = self._root_file.read()
         if payload is None:
             return None
-        try:
-            seed = _decode(payload, self._root_file.path).get("seed", "")
-            return NodeKey(base64.b32decode(str(seed)))
-        except (binascii.Error, ValueError, IdentityError):
-            raise StateError(f"{self._root_file.path} holds no key") from None
+        return decode_key(payload, self._root_file.path)
 
     def save_root_key(self, seed: Secret) -> None:
         """
@@ -458,8 +388,7 @@ class NodeStore:
         """
         if self._root_file.path.exists():
             self._set_root_aside()
-        encoded = base64.b32encode(seed.reveal()).decode("ascii")
-        self._root_file.write(_encode({"seed": encoded}))
+        self._root_file.write(encode_key(seed))
 
     # --------------------------------------------- members and invitations
 

@@ -132,7 +132,8 @@ class StateFileTests(SynchronousTestCase):
         When the copy is damaged too, the error names the file and what became of it.
         """
         self.file().write(b"one")
-        self.path.write_bytes(b"")
+        for path in (self.path, self.directory / "node.state.previous"):
+            path.write_bytes(b"")
         with self.assertRaises(StateError) as caught:
             self.file(may_write=False).read()
         self.assertIn("node.state is damaged", str(caught.exception))

@@ -116,7 +116,9 @@ class IdentityTests(StoreTestCase):
         store.close()
         for name in ("node.key", "node.key.previous"):
             (self.path / name).write_bytes(b"rubbish")
-        self.assertIn("put back a copy", self.refusal())
+        for _ in range(2):
+            self.assertIn("put back a copy", self.refusal())
+        (self.path / "node.key.previous").unlink()
         self.assertIn("damaged or lost", self.refusal())
         self.assertFalse((self.path / "node.key").exists())
 
