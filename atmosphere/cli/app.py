@@ -29,6 +29,9 @@ _COMMANDS = {
     "invite": "invite",
     "join": "join",
     "leave": "join",
+    "requests": "requests",
+    "approve": "requests",
+    "deny": "requests",
     "peers": "peers",
     "ping": "ping",
     "expose": "expose",
@@ -38,6 +41,8 @@ _COMMANDS = {
     "network": "network",
     "relay": "relay",
     "mesh": "mesh",
+    "install": "install",
+    "uninstall": "uninstall",
     "demo": "demo",
 }
 

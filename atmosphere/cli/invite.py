@@ -28,10 +28,13 @@ EXAMPLES = """
 atmosphere invite
 atmosphere invite --hours 1 --uses 3
 atmosphere invite | ssh seattle atmosphere join -
+atmosphere invite --approve
 """
 
 
-def make_invitation(settings: Settings, hours: float, uses: int, mesh_name: str | None) -> None:
+def make_invitation(
+    settings: Settings, hours: float, uses: int, mesh_name: str | None, *, approve: bool = False
+) -> None:
     """
     Ask the node for a join code and print it.
     """
@@ -39,7 +42,7 @@ def make_invitation(settings: Settings, hours: float, uses: int, mesh_name: str 
     from .output import note, print_json
 
     client = LocalClient(settings.state)
-    arguments = {"hours": hours, "uses": uses, "mesh_name": mesh_name}
+    arguments = {"hours": hours, "uses": uses, "mesh_name": mesh_name, "approve": approve}
     answer = client.post("/v1/invite", arguments, timeout=60)
     if settings.is_json:
         print_json(answer)
@@ -72,6 +75,13 @@ def describe(answer: dict[str, Any]) -> list[str]:
             " right, with `atmosphere mesh backup FILE`."
         )
     lines.extend(f"warning: {shown(text, 1000)}" for text in answer.get("warnings") or [])
+    if answer.get("needs_approval"):
+        lines.append(
+            f"with this code a machine on the local network asks to be let into {name}, until"
+            f" {_until(answer.get('expires_at'))}; then run `atmosphere requests` here, and"
+            " `atmosphere approve`. There, run this and paste the code:"
+        )
+        return [*lines, "", "    atmosphere join -", ""]
     uses = answer.get("uses", 1)
     how_often = "once" if uses == 1 else f"{uses} times"
     lines.append(
@@ -110,20 +120,33 @@ def describe(answer: dict[str, Any]) -> list[str]:
     metavar="NAME",
     help="What to call a mesh that is founded now.  [default: home]",
 )
+@option(
+    "--approve",
+    is_flag=True,
+    help="A code without a secret, for the local network: you approve who uses it.",
+)
 @common_options()
 @pass_settings
 @click.pass_context
 def invite(
-    context: click.Context, settings: Settings, hours: float, uses: int, mesh_name: str | None
+    context: click.Context,
+    settings: Settings,
+    hours: float,
+    uses: int,
+    mesh_name: str | None,
+    approve: bool,
 ) -> None:
     """
     Print a join code, and the command to run on the other machine.
 
     The first invitation founds a mesh. The code goes to standard output, all
     else to standard error. Whoever has the code can join: keep it to yourself.
+
+    A code made with --approve is no secret. Who uses it has to be on the local
+    network, and waits until you approve: see `atmosphere requests`.
     """
     if context.invoked_subcommand is None:
-        make_invitation(settings, hours, uses, mesh_name)
+        make_invitation(settings, hours, uses, mesh_name, approve=approve)
 
 
 @command("list", examples="atmosphere invite list", short_help="List the invitations.")

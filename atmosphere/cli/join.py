@@ -14,11 +14,13 @@ import click
 
 from .init import host_name, make_node
 from .invite import make_invitation
-from .options import Settings, command, option, pass_settings
+from .options import Number, Settings, command, option, pass_settings
 
 if TYPE_CHECKING:
     from atmosphere.node.config import NodeConfig
     from atmosphere.node.store import NodeStore
+
+    from .client import LocalClient
 
 __all__ = ["join", "leave", "read_code"]
 
@@ -26,6 +28,7 @@ JOIN_EXAMPLES = """
 atmosphere join -
 atmosphere join code.txt
 atmosphere join
+atmosphere join code.txt --timeout 600
 """
 
 LEAVE_EXAMPLES = """
@@ -70,13 +73,47 @@ def read_code(given: str) -> str:
     return code
 
 
-def _join_here(settings: Settings, store: NodeStore, config: NodeConfig, code: str) -> Any:
+class _Progress:
+    """
+    Tells the user that an admin is to decide, and what becomes of the request
+    when the user does not wait.
+    """
+
+    def __init__(self) -> None:
+        self._has_waited = False
+
+    def show(self, line: dict[str, Any]) -> None:
+        """
+        Show what the node says while it joins.
+        """
+        from .output import note, shown
+
+        if line.get("waiting"):
+            self._has_waited = True
+            mesh = shown(line.get("mesh_name"), 63)
+            note(f"this node is {shown(line.get('node_id'))}")
+            note(f"waiting until an admin of {mesh} approves it; Ctrl-C ends only the waiting")
+
+    def interrupted(self) -> None:
+        """
+        Say what the user may do after Ctrl-C.
+        """
+        from .output import note
+
+        if self._has_waited:
+            note("the request is kept: run the same command again later")
+
+
+def _join_here(
+    settings: Settings, store: NodeStore, config: NodeConfig, code: str, timeout: float | None
+) -> Any:
     """
     Join in this process, since no node runs.
 
+    @param timeout: seconds to wait for approval, if the code needs that.
     @return: what the node answered; an C{int} is the status of a failure.
     """
-    from twisted.internet.defer import TimeoutError
+    from twisted.internet.defer import CancelledError, TimeoutError
 
     from atmosphere.errors import LinkError
     from atmosphere.node.service import NodeService
@@ -85,6 +122,7 @@ def _join_here(settings: Settings, store: NodeStore, config: NodeConfig, code: s
     from .sources import entropy, random, wall
 
     answers: list[dict[str, Any]] = []
+    progress = _Progress()
 
     async def work(reactor: Any) -> int | None:
         node = NodeService(
@@ -98,10 +136,14 @@ def _join_here(settings: Settings, store: NodeStore, config: NodeConfig, code: s
 
         async def redeem() -> None:
             await node.when_started()
-            joining = node.join(code)
-            joining.addTimeout(JOIN_TIMEOUT, reactor)
+            joining = node.join(code, timeout=timeout, emit=progress.show)
+            if _is_signed(code):
+                joining.addTimeout(JOIN_TIMEOUT, reactor)
             try:
                 answers.append(await joining)
+            except CancelledError:
+                progress.interrupted()
+                raise
             except TimeoutError:
                 raise LinkError(
                     f"no answer within {JOIN_TIMEOUT:g} s: does the node run that made the code?"
@@ -122,8 +164,21 @@ def _join_here(settings: Settings, store: NodeStore, config: NodeConfig, code: s
     envvar=["ATMOSPHERE_NAME", "ATMOSPHERE_NODE_NAME"],
     help="For a node that is made now.  [default: the host's]",
 )
+@option(
+    "--timeout",
+    type=Number(0, 30 * 86400, min_open=True),
+    metavar="SECONDS",
+    help="How long to wait for approval.  [default: until it is decided]",
+)
+@option("--relay-ca", metavar="FILE", help="Certificates to verify wss:// relays with.")
 @pass_settings
-def join(settings: Settings, code: str | None, name: str | None) -> int:
+def join(
+    settings: Settings,
+    code: str | None,
+    name: str | None,
+    timeout: float | None,
+    relay_ca: str | None,
+) -> int:
     """
     Join a mesh by a join code; `-` reads it from standard input, where no
     other user of this machine can see it.
@@ -131,6 +186,9 @@ def join(settings: Settings, code: str | None, name: str | None) -> int:
     On a machine without a node one is made first. Without a running node the
     code is redeemed by this command itself. Without a code this command is
     `atmosphere invite`.
+
+    A code from `invite --approve` works on the local network. This command waits
+    then until an admin has approved; run again later it finds the answer.
     """
     if code is None:
         make_invitation(settings, 24.0, 1, None)
@@ -144,12 +202,12 @@ def join(settings: Settings, code: str | None, name: str | None) -> int:
     text = read_code(code)
     was_running = True
     try:
-        answer: Any = LocalClient(settings.state).post(
-            "/v1/join", {"code": text}, timeout=JOIN_TIMEOUT + 10
-        )
+        answer: Any = _join_by_node(LocalClient(settings.state), text, timeout)
+        if relay_ca is not None:
+            note("--relay-ca was not needed: the node runs already, give it to `atmosphere serve`")
     except NotRunningError:
         was_running = False
-        answer = _join_without_node(settings, text, name)
+        answer = _join_without_node(settings, text, name, timeout, relay_ca)
     if isinstance(answer, int):
         return answer
     if settings.is_json:
@@ -162,11 +220,41 @@ def join(settings: Settings, code: str | None, name: str | None) -> int:
     return 0
 
 
-def _join_without_node(settings: Settings, code: str, name: str | None) -> Any:
+def _is_signed(code: str) -> bool:
+    """
+    Say whether a code tells by its prefix that nobody needs to approve it.
+    """
+    return code.startswith("atm1-")
+
+
+def _join_by_node(client: LocalClient, code: str, timeout: float | None) -> dict[str, Any]:
+    """
+    Have the node that runs join, and show what it says meanwhile.
+    """
+    progress = _Progress()
+    arguments: dict[str, Any] = {"code": code}
+    if timeout is not None:
+        arguments["timeout"] = timeout
+    silence = JOIN_TIMEOUT + 10 if _is_signed(code) else None
+    answer: dict[str, Any] = {}
+    try:
+        for answer in client.stream("POST", "/v1/join", arguments, timeout=silence):
+            progress.show(answer)
+    except KeyboardInterrupt:
+        progress.interrupted()
+        raise
+    return answer
+
+
+def _join_without_node(
+    settings: Settings, code: str, name: str | None, timeout: float | None, relay_ca: str | None
+) -> Any:
     """
     Open or make the node's state, and join in this process.
+
+    @param relay_ca: a node that is made now keeps it.
     """
-    from atmosphere.node.config import NodeConfig, check_name, with_environment
+    from atmosphere.node.config import NodeConfig, check_name, with_environment, with_options
     from atmosphere.node.inviting import read_code as check_code
     from atmosphere.node.store import NodeStore
 
@@ -175,14 +263,16 @@ def _join_without_node(settings: Settings, code: str, name: str | None) -> Any:
     from .sources import wall
 
     check_code(code, wall())
+    relay_ca = None if relay_ca is None else os.path.abspath(os.path.expanduser(relay_ca))
     if NodeStore.exists(settings.state):
         store = open_store(settings)
     else:
-        store = make_node(settings, NodeConfig(check_name(name or host_name())))
+        made = NodeConfig(check_name(name or host_name()), relay_ca=relay_ca)
+        store = make_node(settings, made)
         note(f"made the node {store.settings.name} in {settings.state}")
     with store:
-        config = with_environment(store.settings, os.environ)
-        return _join_here(settings, store, config, code)
+        config = with_options(with_environment(store.settings, os.environ), relay_ca=relay_ca)
+        return _join_here(settings, store, config, code, timeout)
 
 
 @command("leave", examples=LEAVE_EXAMPLES, short_help="Leave the mesh.")
