@@ -234,17 +234,21 @@ class QUICConnection:
         self.has_news = True
         self._guard(self._connection.connect, _CONSTANT_ADDRESS, now)
 
-    def receive_datagrams(self, datagrams: Sequence[bytes], now: float) -> None:
+    def receive_datagrams(self, datagrams: Sequence[bytes], now: float) -> bool:
         """
         Take datagrams that bear one of our connection IDs.
+
+        @return: whether one of them was new, and from who holds this connection's keys.
         """
         self.has_news = True
         if self.is_over:
-            return
+            return False
         try:  # as the guard does, which would cost each datagram 1 µs a call
             self._connection.receive_many_datagrams(list(datagrams), _CONSTANT_ADDRESS, now)
         except BaseException as error:
             self._failed(error)
+            return False
+        return self._connection.has_accepted
 
     def datagrams_to_send(self, now: float) -> list[bytes]:
         """

@@ -32,7 +32,9 @@ from .handshake import (
     Proof,
     Refused,
     Welcome,
+    decode_datagram,
     decode_message,
+    encode_datagram,
     encode_message,
     make_proof,
     proof_holds,
@@ -49,7 +51,6 @@ from .stream_table import StreamTable
 __all__ = ["CloseCode", "LinkCore", "Phase"]
 
 CONTROL_STREAM = 0
-MAX_DATAGRAM = 1_100
 MAX_PENDING = 16_384
 MAX_UNREAD = 16_777_216
 
@@ -63,6 +64,7 @@ class LinkCore:
 
     @ivar peer: who the other end is: wanted, or proven.
     @ivar paths: what is known of each way to the peer.
+    @ivar first_way: by which the first datagram came, whoever sent it.
     @ivar streams: the streams and their credit.
     @ivar has_failed: the QUIC library failed, and the link with it.
     """
@@ -102,10 +104,9 @@ class LinkCore:
         self._pending: list[bytes] = []
         self._held = HeldEvents(is_dialler=quic.is_dialler)
         self._control = ControlBudget()
-        self._first_way: Way | None = None
+        self.first_way: Way | None = None
         self._heard_by: Way | None = None
         self._nudges: Way | None = None
-        self._is_nudged = False
         self.has_failed = False
         self._has_ended = False
         self._now = now
@@ -123,17 +124,14 @@ class LinkCore:
         if data[0] < 4:
             self.paths.receive_datagram(data, way, now)
             return
-        if not self.quic.is_dialler and self.phase is Phase.HANDSHAKE:
-            if self._first_way is None and self.paths.allows(way):
-                self._first_way = way
-            if way != self._first_way:
+        if self.phase is Phase.HANDSHAKE:
+            if self.first_way is None and self.paths.allows(way):
+                self.first_way = way
+            if way != self.first_way and not self.quic.is_dialler:
                 return
         if way is not self._heard_by:
+            self._take_pending()
             self._heard_by = way
-            self.paths.datagram_received(way, now)
-        if self._nudges is not None and way == self._nudges:
-            self._nudges = None
-            self._is_nudged = True
         # Applications that do not read hold QUIC up, in the end, by loss: each
         # stream has its credit, but there may be thousands of them.
         if len(self._pending) < MAX_PENDING and self.streams.unread < MAX_UNREAD:
@@ -236,14 +234,10 @@ class LinkCore:
 
         @return: whether it was sent: connected, and not too long.
         """
-        name = service.encode("utf-8")
-        if (
-            self.phase is not Phase.CONNECTED
-            or not 1 <= len(name) <= 255
-            or 1 + len(name) + len(data) > MAX_DATAGRAM
-        ):
+        datagram = encode_datagram(service, data)
+        if self.phase is not Phase.CONNECTED or datagram is None:
             return False
-        self.quic.send_datagram(bytes((len(name),)) + name + data)
+        self.quic.send_datagram(datagram)
         return True
 
     def nudge(self) -> None:
@@ -318,15 +312,22 @@ class LinkCore:
         Give QUIC the datagrams that came since the last time, all at once.
         """
         if self._pending:
-            pending, self._pending = self._pending, []
-            self._heard_by = None
-            self.quic.receive_datagrams(pending, self._now)
-            if self._is_nudged:
-                self._is_nudged = False
-                self.quic.send_ping()
+            self._take_pending()
         while (event := self.quic.next_event()) is not None:
             self._act_on(event)
         self.streams.report_all()
+
+    def _take_pending(self) -> None:
+        """
+        Give QUIC what came by one way; if any of it was the peer's, so is the way.
+        """
+        pending, self._pending, way = self._pending, [], self._heard_by
+        if way is None or not pending or not self.quic.receive_datagrams(pending, self._now):
+            return
+        self.paths.datagram_received(way, self._now)
+        if self._nudges is not None and way == self._nudges:
+            self._nudges = None
+            self.quic.send_ping()
 
     def _collect(self) -> None:
         """
@@ -487,11 +488,6 @@ class LinkCore:
         """
         Hand on a datagram; a malformed one, or one that came too early, is lost.
         """
-        if self.phase is not Phase.CONNECTED or not data or len(data) <= data[0]:
-            return
-        try:
-            service = data[1 : 1 + data[0]].decode("utf-8")
-        except UnicodeDecodeError:
-            return
-        if service:
-            self._events.append(events.DatagramReceived(service, data[1 + data[0] :]))
+        found = decode_datagram(data) if self.phase is Phase.CONNECTED else None
+        if found is not None:
+            self._events.append(events.DatagramReceived(*found))

@@ -112,7 +112,7 @@ class Dial:
         ways = "1 way" if len(self._ways) == 1 else f"{len(self._ways)} ways"
         if Phase.WELCOME_AWAITED in phases:
             text = "the listener has the right key, but gave no welcome"
-        elif any(link.core.paths.active is not None for link in self._links):
+        elif any(link.core.first_way is not None for link in self._links):
             text = "something answered, but no handshake came of it"
         else:
             text = "no answer"

@@ -9,7 +9,6 @@ which it came. The rules are in C{docs/protocols/link.md}, sections 1 and 3.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -31,25 +30,13 @@ from .credentials import make_credentials
 from .crowd import MAX_LINKS_OF_PEER, Guests, HalfOpen
 from .dial import Dial
 from .handshake import APART, MAX_GENERATION, Proof, Welcome
-from .refusals import Refusals
+from .refusals import EndpointCounters, Refusals
 
 __all__ = ["LinkEndpoint"]
 
 
 #: Seconds for which a link that is no longer current is kept without a stream.
 GRACE = 5.0
-
-
-@dataclass
-class EndpointCounters:
-    """
-    What strangers and the network did to us.
-    """
-
-    dropped: int = 0
-    retries_sent: int = 0
-    half_open_refused: int = 0
-    failed_inside: int = 0
 
 
 class LinkEndpoint:
@@ -319,6 +306,10 @@ class LinkEndpoint:
         if initial.retry_cid:
             self._half_open.came(link, way)
         link.datagrams_received((data,), way)
+        link.pump()
+        if link.core.paths.active is None:  # it is no Initial, or may not come by that way
+            self.counters.dropped += 1
+            self.link_ended(link)
 
     # From the links.
 
@@ -472,7 +463,7 @@ class LinkEndpoint:
         if link.core.has_failed:
             self.counters.failed_inside += 1
         if not was_connected:
-            way, now = link.core.paths.active, self._clock.now()
+            way, now = link.core.first_way, self._clock.now()
             self._refusals.refused(peer, way, reason, now, is_ours=link.is_dialler)
         elif link.core.has_failed:
             self._log.error("{link}: {reason}", link=link, reason=reason)

@@ -1,8 +1,8 @@
 # -*- test-case-name: tests.network.quic.test_handshake -*-
 """
-The messages of a link's control stream, and the dialler's proof.
+The messages of a link's control stream, the dialler's proof, and datagrams.
 
-The format is in C{docs/protocols/link.md}, sections 2 and 3.
+The format is in C{docs/protocols/link.md}, sections 2, 3 and 6.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ __all__ = [
     "Proof",
     "Refused",
     "Welcome",
+    "decode_datagram",
     "decode_message",
+    "encode_datagram",
     "encode_message",
     "make_proof",
     "proof_holds",
@@ -30,6 +32,7 @@ MAX_MESSAGE_LENGTH = 12_288
 MAX_CHAIN_LENGTH = 4_096
 MAX_OFFER_LENGTH = 4_096
 INSTANCE_LENGTH = 16
+MAX_DATAGRAM = 1_100
 MAX_GENERATION = 2**32 - 1
 #: The generation of a link that is never the current one.
 APART = 0
@@ -219,3 +222,31 @@ def _decode_known(value: list[wire.Value]) -> Message | None:
         case _:
             pass
     return None
+
+
+def encode_datagram(service: str, data: bytes) -> bytes | None:
+    """
+    Write a datagram.
+
+    @return: C{None} if it would be too long, or its name is not one.
+    """
+    name = service.encode("utf-8")
+    if not 1 <= len(name) <= 255 or 1 + len(name) + len(data) > MAX_DATAGRAM:
+        return None
+    return bytes((len(name),)) + name + data
+
+
+def decode_datagram(datagram: bytes) -> tuple[str, bytes] | None:
+    """
+    Read a datagram.
+
+    @return: its service and what it carries; C{None} if it is malformed, and thereby lost.
+    """
+    if not datagram or len(datagram) <= datagram[0]:
+        return None
+    end = 1 + datagram[0]
+    try:
+        service = datagram[1:end].decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return (service, datagram[end:]) if service else None

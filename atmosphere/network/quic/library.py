@@ -31,6 +31,8 @@ MAX_HANDSHAKE = 8_192
 _ML_KEM_768_KEY = 1184
 _ML_KEM_Q = 3329
 _STREAMS_ARGUMENT = 21
+#: Where the native core's report counts the packets that it took: neither known nor unreadable.
+_ACCEPTED = 2
 
 _is_ours: ContextVar[bool] = ContextVar("is_ours", default=False)
 _LibraryCore: Callable[..., Any] = vars(qh3.quic.connection)["QuicConnectionCore"]
@@ -168,7 +170,12 @@ class _Bridge(QuicTlsBridge):
 class LimitedConnection(QuicConnection):
     """
     The library's connection with our limit of streams.
+
+    @ivar has_accepted: of the datagrams that it was given last, one was new and
+        encrypted with this connection's keys.
     """
+
+    has_accepted = False
 
     @override
     def _create_core(self, remote_addr: Any, initial_dcid: bytes, now: float) -> None:
@@ -198,13 +205,23 @@ class LimitedConnection(QuicConnection):
         self, datagrams: list[bytes], addr: tuple[str, int], now: float
     ) -> None:
         """
-        Take datagrams.
+        Take datagrams, and note whether any was new and well encrypted.
         """
         if self._handshake_complete and self._core is not None:
-            self._core.receive_many_datagrams(datagrams, addr, now)
+            report = self._core.receive_many_datagrams(datagrams, addr, now)
+            self.has_accepted = report[_ACCEPTED] > 0
             self._drain_core()
         else:
+            self.has_accepted = False
             super().receive_many_datagrams(datagrams, addr, now)
+
+    @override
+    def _learn_remote_source_cid(self, data: bytes) -> None:
+        """
+        Note that a packet of the handshake was accepted: then this is called.
+        """
+        self.has_accepted = True
+        super()._learn_remote_source_cid(data)
 
     def take_datagrams(self, now: float) -> list[bytes]:
         """

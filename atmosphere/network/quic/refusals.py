@@ -4,19 +4,20 @@ What the log says of links that came to nothing: who it was, and why, in one lin
 
 Anybody can have a node write such a line, so they are counted out: of strangers'
 ones and of those of our own dials so many each, and the next line says how many
-were left out.
+were left out. What is not worth a line is counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from atmosphere.identity import NodeID
 from atmosphere.network.path.ways import RelayedWay, Way, way_text
 from atmosphere.rate import TokenBucket
 from atmosphere.text import escape_peer_text
 
-__all__ = ["Refusals", "stranger_text"]
+__all__ = ["EndpointCounters", "Refusals", "stranger_text"]
 
 LINES_PER_SECOND = 0.5
 LINES_AT_ONCE = 20.0
@@ -32,6 +33,18 @@ def stranger_text(peer: NodeID | None, way: Way | None) -> str:
     if isinstance(way, RelayedWay):
         return f"a stranger at {way_text(way)}, which calls it {way.peer.short}"
     return f"a stranger at {way_text(way)}"
+
+
+@dataclass
+class EndpointCounters:
+    """
+    What strangers and the network did to us.
+    """
+
+    dropped: int = 0
+    retries_sent: int = 0
+    half_open_refused: int = 0
+    failed_inside: int = 0
 
 
 class _Lines:
