@@ -68,12 +68,13 @@ def _ask_here(settings: Settings, options: dict[str, Any]) -> Any:
 @pass_settings
 def network(settings: Settings, /, **options: Any) -> int:
     """
-    Say what this machine's network is like: its addresses, its NAT, and the
-    relays and how far they are. No running node is needed.
+    Say what this machine's network is like: its addresses, its NAT, whether
+    others reach it, the relays and how far they are, and what would help. No
+    running node is needed; a running one reports by itself, about its own port,
+    and takes only --stun of the options. --verbose shows what each server said.
 
     On a node with neither relays nor STUN servers this asks public STUN
-    servers, unless --no-public-stun is given. The options are for a report
-    without a running node; a running one has its own.
+    servers, unless --no-public-stun is given.
     """
     from atmosphere.errors import NotRunningError
 
@@ -81,7 +82,11 @@ def network(settings: Settings, /, **options: Any) -> int:
     from .output import print_json
 
     try:
-        answer: Any = LocalClient(settings.state).get("/v1/network")
+        client = LocalClient(settings.state)
+        stun = list(options["stun"])
+        answer: Any = (
+            client.post("/v1/network", {"stun": stun}) if stun else client.get("/v1/network")
+        )
     except NotRunningError:
         answer = _ask_here(settings, options)
     if isinstance(answer, int):
@@ -89,7 +94,7 @@ def network(settings: Settings, /, **options: Any) -> int:
     if settings.is_json:
         print_json(answer)
     else:
-        for line in describe(answer):
+        for line in describe(answer, is_verbose=settings.verbosity > 0):
             print(line)
     return 0
 
@@ -113,28 +118,99 @@ def _socket(address: dict[str, Any]) -> str:
     return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
-def describe(answer: dict[str, Any]) -> list[str]:
+def _in_words(value: object, words: str | None) -> str:
     """
-    Tell a report to people.
+    Write a technical term and what it means.
+    """
+    from .output import shown
+
+    return "not measured" if value is None else f"{shown(value)}: {words or '-'}"
+
+
+def _clock(seconds: object) -> str:
+    """
+    Say how a clock differs from the relays'.
+    """
+    from atmosphere.node.advice import seconds_words
+
+    if not isinstance(seconds, (int, float)):
+        return "not measured"
+    if abs(seconds) < 0.5:
+        return "right, by the relay's"
+    side = "behind" if seconds > 0 else "ahead of"
+    return f"{seconds_words(seconds)} {side} the relay's"
+
+
+def _server(each: dict[str, Any]) -> str:
+    """
+    Tell what one STUN server said.
     """
     from .output import milliseconds, shown
 
-    lines = [f"local       {_socket(answer.get('local') or {})}"]
-    for each in answer.get("public") or []:
-        lines.append(f"public      {_socket(each)}  ({shown(each.get('source'))})")
-    if not answer.get("public"):
-        lines.append("public      unknown")
-    lines.append(f"behind NAT  {_yes(answer.get('behind_nat'))}")
-    if answer.get("mapping"):
-        lines.append(f"mapping     {shown(answer['mapping'])}")
-    if answer.get("filtering"):
-        lines.append(f"filtering   {shown(answer['filtering'])}")
-    lines.append(f"reachable   {_yes(answer.get('reachable'))}")
-    lines.append(f"UDP         {_yes(answer.get('udp'))}")
-    lines.append(f"IPv6        {_yes(answer.get('ipv6'))}")
+    said = each.get("public")
+    text = shown(each.get("server"))
+    if each.get("address") not in (None, each.get("server")):
+        text += f" ({shown(each['address'])})"
+    if said is None:
+        return f"{text}  {shown(each.get('error'))}"
+    rtt = milliseconds(each.get("rtt_ms"))
+    parts = [text, rtt, f"sees {shown(said)}"]
+    if each.get("second_socket") is not None:
+        parts.append(f"dials back from {shown(each['second_socket'])}: {shown(each['dial_back'])}")
+        if each.get("dial_back_from_other_address") not in (None, "not offered"):
+            parts.append(f"from its other address: {shown(each['dial_back_from_other_address'])}")
+    else:
+        parts.append("cannot dial back")
+    return "  ".join(parts)
+
+
+def describe(answer: dict[str, Any], *, is_verbose: bool = False) -> list[str]:
+    """
+    Tell a report to people.
+
+    @param is_verbose: also what each server said.
+    """
+    from atmosphere.node.advice import filtering_words, mapping_words
+
+    from .output import milliseconds, shown
+
+    rows = [("local", _socket(answer.get("local") or {}))]
+    public = answer.get("public") or []
+    rows += [("public", f"{_socket(each)}  ({shown(each.get('source'))})") for each in public]
+    if not public:
+        rows.append(("public", "unknown"))
+    rows.append(("behind NAT", _yes(answer.get("behind_nat"))))
+    if answer.get("behind_nat") is not False:
+        mapping = answer.get("mapping")
+        rows.append(("NAT", _in_words(mapping, mapping_words(mapping))))
+    filtering = answer.get("filtering")
+    rows.append(("filter", _in_words(filtering, filtering_words(filtering))))
+    because, reachable = answer.get("reachable_because"), answer.get("reachable")
+    known = "unknown" if reachable is None and because else _yes(reachable)
+    rows.append(("reachable", f"{known}: {shown(because)}" if because else known))
+    rows.append(("UDP", _yes(answer.get("udp"))))
+    rows.append(("IPv6", _yes(answer.get("ipv6"))))
     for relay in answer.get("relays") or []:
         state = milliseconds(relay.get("rtt_ms")) if relay.get("ok") else "not connected"
         reason = "" if relay.get("ok") or not relay.get("error") else f": {shown(relay['error'])}"
-        lines.append(f"relay       {shown(relay.get('url'))}  {state}{reason}")
-    lines.extend(f"note        {shown(text, 300)}" for text in answer.get("notes") or [])
-    return lines
+        rows.append(("relay", f"{shown(relay.get('url'))}  {state}{reason}"))
+    if not answer.get("relays"):
+        rows.append(("relay", "none"))
+    rows.append(("clock", _clock(answer.get("clock_offset_s"))))
+    if is_verbose:
+        rows += [("server", _server(each)) for each in answer.get("servers") or []]
+        for name, each in (answer.get("families") or {}).items():
+            facts = (f"{key.replace('_', ' ')} {_term(value)}" for key, value in each.items())
+            rows.append((shown(name), ", ".join(facts)))
+    rows += [("note", shown(text, 300)) for text in answer.get("notes") or []]
+    rows += [("advice", shown(text, 300)) for text in answer.get("advice") or []]
+    return [f"{name:<11} {text}" for name, text in rows]
+
+
+def _term(value: object) -> str:
+    """
+    Write a fact of one address family.
+    """
+    from .output import shown
+
+    return _yes(value) if value is None or isinstance(value, bool) else shown(value)

@@ -11,7 +11,7 @@ one of L{atmosphere.errors}; the command line ends with its C{exit_code}.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -223,11 +223,12 @@ class NodeAPI(Protocol):
         """
         ...
 
-    def network(self) -> Deferred[JSON]:
+    def network(self, stun: Sequence[str] = ()) -> Deferred[JSON]:
         """
-        Report on this node's network, see L{atmosphere.node.report}.
+        Measure this node's network, see L{atmosphere.node.report}.
 
-        @return: C{local}, C{public}, C{behind_nat}, C{reachable}, C{mapping},
-            C{filtering}, C{relays}, C{udp}, C{ipv6}.
+        @param stun: further STUN servers to ask, as C{HOST:PORT}.
+        @return: see C{docs/local_api.md}.
+        @raise ConfigurationError: one of C{stun} makes no sense.
         """
         ...

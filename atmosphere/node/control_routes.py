@@ -39,7 +39,16 @@ def _network(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     Serve C{GET /v1/network}.
     """
     arguments.finish()
-    return api.network()
+    return maybeDeferred(api.network)
+
+
+def _network_by(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/network}: ask further STUN servers as well.
+    """
+    stun = arguments.optional_list("stun", most=8, maximum=256) or []
+    arguments.finish()
+    return maybeDeferred(api.network, stun)
 
 
 def _invitations(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
@@ -200,7 +209,7 @@ def _unforward(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]
 ROUTES: dict[bytes, dict[bytes, Route]] = {
     b"/v1/status": {b"GET": _status},
     b"/v1/peers": {b"GET": _peers},
-    b"/v1/network": {b"GET": _network},
+    b"/v1/network": {b"GET": _network, b"POST": _network_by},
     b"/v1/invitations": {b"GET": _invitations},
     b"/v1/invitations/revoke": {b"POST": _revoke_invitation},
     b"/v1/services": {b"GET": _services},

@@ -6,6 +6,7 @@ A node's UDP ports: one for each address family, shared by all that speaks UDP.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -18,7 +19,7 @@ from typing_extensions import override
 from atmosphere.addresses import TransportAddress
 from atmosphere.errors import ListenError
 from atmosphere.network.path.ways import DirectWay, Way
-from atmosphere.network.stun.client import StunClient
+from atmosphere.network.stun.client import OpenPort, StunClient
 from atmosphere.network.udp.shared_port import (
     PORT,
     NoSuchAddressError,
@@ -69,6 +70,7 @@ class NodePorts:
 
     @ivar stun: the STUN client of each family that has a port, by whether
         it is IPv6.
+    @ivar entropy: random bytes.
     @ivar unsent: datagrams that the system would not take.
     """
 
@@ -87,9 +89,9 @@ class NodePorts:
         """
         self.stun: dict[bool, StunClient] = {}
         self.unsent = 0
+        self.entropy = entropy
         self._reactor = reactor
         self._deliver = deliver
-        self._entropy = entropy
         self._shared: dict[bool, SharedPort] = {}
         self._listening: dict[bool, IListeningPort] = {}
         self._ways: dict[tuple[str, int], DirectWay] = {}
@@ -122,7 +124,7 @@ class NodePorts:
                 raise ListenError(f"{error}; {remedy}", port=error.port) from None
             if taken is None:
                 taken = number = _host_of(listening).port
-            client = StunClient(self._reactor, self._entropy)
+            client = StunClient(self._reactor, self.entropy)
             shared.attach(Share.CLIENT, client)
             shared.attach(Share.CHECKS, _Feed(self))
             shared.attach(Share.QUIC, _Feed(self))
@@ -137,6 +139,17 @@ class NodePorts:
         """
         listening = self._listening.get(is_ipv6)
         return None if listening is None else _host_of(listening).port
+
+    def open_ports(self) -> dict[bool, OpenPort]:
+        """
+        Say how one more client of STUN gets a share in each port, by whether it is IPv6.
+        """
+
+        def share(shared: SharedPort, protocol: DatagramProtocol) -> Callable[[], Any]:
+            shared.attach(Share.CLIENT, protocol)
+            return partial(shared.detach, protocol)
+
+        return {is_ipv6: partial(share, shared) for is_ipv6, shared in self._shared.items()}
 
     @property
     def bound(self) -> list[str]:

@@ -10,25 +10,27 @@ C{atmosphere network} needs no running node. What was not measured is C{None}.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Any
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
-from twisted.internet.error import CannotListenError
 
 from atmosphere.addresses import AddressKind, TransportAddress, address_kind
 from atmosphere.errors import DecodeError
 from atmosphere.identity import NodeKey
 from atmosphere.network.relay.client import RelayClient
 from atmosphere.network.relay.frames import HelloCredentials
-from atmosphere.network.stun.client import StunClient
-from atmosphere.network.stun.discovery import STUN_SERVERS, Agreement, Discovery, Server
-from atmosphere.network.stun.service import PublicAddressFinder, resolver
+from atmosphere.network.stun.behavior import Behavior
+from atmosphere.network.stun.client import OpenPort
+from atmosphere.network.stun.discovery import STUN_SERVERS, Server
 
+from .advice import advise, notes, reachable_words
 from .api import JSON
 from .config import DEFAULT_STUN_PORT, NodeConfig
+from .measuring import Measurement, measure
 
 __all__ = [
     "RelayFacts",
@@ -55,6 +57,7 @@ class RelayFacts:
     @ivar rtt: seconds.
     @ivar error: why it did not let us in.
     @ivar stun_ports: where it answers STUN, as it says.
+    @ivar clock_offset: by how many seconds its clock is ahead of ours.
     """
 
     url: str
@@ -62,6 +65,7 @@ class RelayFacts:
     rtt: float | None = None
     error: str | None = None
     stun_ports: tuple[int, ...] = ()
+    clock_offset: float | None = None
 
     def as_json(self) -> JSON:
         """
@@ -82,6 +86,7 @@ def relay_facts(client: RelayClient) -> RelayFacts:
         client.rtt,
         client.error,
         () if welcome is None else welcome.stun_ports,
+        client.clock_offset,
     )
 
 
@@ -130,43 +135,40 @@ def _is_global(host: str) -> bool:
     return address_kind(TransportAddress(host, 9).packed) is AddressKind.GLOBAL
 
 
-def _public(config: NodeConfig, agreements: Sequence[Agreement]) -> list[JSON]:
+def _family(behavior: Behavior) -> JSON:
     """
-    List our public addresses and how we know them.
+    Tell what was measured in one address family.
     """
-    found = [
-        {
-            "ip": each.address.host,
-            "port": each.address.port,
-            "source": "stun:" + ",".join(map(str, each.servers)),
-        }
-        for each in agreements
-    ]
-    return found + [
-        {"ip": each.host, "port": each.port, "source": "manual"} for each in config.advertise
-    ]
+    is_far = behavior.scope is not AddressKind.LOOPBACK
+    mapping, filtering = behavior.mapping, behavior.filtering
+    return {
+        "local": None if behavior.local is None else str(behavior.local),
+        "public": None if behavior.mapped is None else str(behavior.mapped),
+        "behind_nat": behavior.is_behind_nat if is_far else None,
+        "reachable": behavior.reachable if is_far else None,
+        "mapping": mapping.value if mapping is not None and is_far else None,
+        "mapping_is_certain": behavior.is_mapping_certain and is_far,
+        "filtering": filtering.value if filtering is not None and is_far else None,
+    }
 
 
-def _mapping(discovery: Discovery) -> str | None:
+def _is_udp_working(measurement: Measurement, relays: Sequence[RelayFacts]) -> bool | None:
     """
-    Say in the words of RFC 4787 how our NAT maps, from what several servers saw.
+    Say whether UDP passes. Silence tells nothing where the relay is silent by TCP too.
     """
-    agreement = discovery.ipv4 or discovery.ipv6
-    if agreement is None or agreement.has_stable_port is None:
-        return None
-    return "endpoint-independent" if agreement.has_stable_port else "address-dependent"
+    if measurement.is_udp_working:
+        return True
+    gone = {urlsplit(each.url).hostname for each in relays if not each.is_ok}
+    asked = [each.host for each in measurement.names.values()]
+    return False if set(asked) - gone else None
 
 
-def _is_behind_nat(local: dict[bool, str], agreements: Sequence[Agreement]) -> bool | None:
+def _clock_offset(relays: Sequence[RelayFacts]) -> float | None:
     """
-    Say whether others see us at another address than our own, in IPv4 if that
-    was measured. What a server on this machine sees says nothing.
+    Say by how many seconds the relays' clock is ahead of ours: the middle one of them.
     """
-    for agreement in agreements:
-        seen = agreement.address
-        if address_kind(seen.packed) is not AddressKind.LOOPBACK:
-            return seen.host != local.get(seen.is_ipv6)
-    return None
+    offsets = [each.clock_offset for each in relays if each.clock_offset is not None]
+    return round(median_low(offsets), 3) if offsets else None
 
 
 def make_report(
@@ -174,59 +176,93 @@ def make_report(
     *,
     local: dict[bool, str],
     port: int | None,
-    discovery: Discovery | None,
-    relays: Iterable[RelayFacts],
+    measurement: Measurement | None,
+    relays: Sequence[RelayFacts],
+    wanted_port: int | None = None,
 ) -> JSON:
     """
     Put a report together of what was measured.
 
     @param local: see L{local_addresses}.
-    @param port: our UDP port.
-    @param discovery: what the STUN servers said; C{None} if none was asked.
+    @param port: our UDP port, unless the measurement knows better.
+    @param measurement: what the STUN servers said; C{None} if none was asked.
+    @param wanted_port: the UDP port that was to be measured.
     """
-    agreements = () if discovery is None else discovery.agreements
+    main = None if measurement is None else measurement.main
+    here = local.get(False) or local.get(True)
+    if main is not None and main.local is not None:
+        port = main.local.port
+        if main.scope is not AddressKind.LOOPBACK and main.mapped is not None:
+            here = main.local.host
+    families = {}
+    for is_ipv6 in (False, True):
+        behavior = None if measurement is None else measurement.believed(is_ipv6=is_ipv6)
+        if behavior is not None:
+            families["ipv6" if is_ipv6 else "ipv4"] = _family(behavior)
+    facts = _family(main) if main is not None else _family(Behavior())
+    udp = None if measurement is None else _is_udp_working(measurement, relays)
+    clock_offset = _clock_offset(relays)
     has_ipv6 = True in local and _is_global(local[True])
-    is_ipv6_seen = discovery is not None and discovery.ipv6 is not None
+    is_ipv6_seen = families.get("ipv6", {}).get("public") is not None
+    public = [] if measurement is None else measurement.public()
+    public += [
+        {"ip": each.host, "port": each.port, "source": "manual"} for each in config.advertise
+    ]
     return {
-        "local": {"ip": local.get(False) or local.get(True), "port": port},
-        "public": _public(config, agreements),
-        "behind_nat": _is_behind_nat(local, agreements),
-        "reachable": None,
-        "mapping": None if discovery is None else _mapping(discovery),
-        "filtering": None,
+        "local": {"ip": here, "port": port},
+        "public": public,
+        "behind_nat": facts["behind_nat"],
+        "reachable": facts["reachable"],
+        "reachable_because": reachable_words(main),
+        "mapping": facts["mapping"],
+        "mapping_is_certain": facts["mapping_is_certain"],
+        "filtering": facts["filtering"],
         "relays": [each.as_json() for each in relays],
-        "udp": None if discovery is None else bool(agreements),
+        "udp": udp,
         "ipv6": True if is_ipv6_seen else (None if has_ipv6 else False),
-        "notes": [] if discovery is None else _notes(discovery),
+        "clock_offset_s": clock_offset,
+        "families": families,
+        "servers": [] if measurement is None else measurement.servers(),
+        "notes": notes(measurement, wanted_port, port),
+        "advice": advise(
+            measurement, relays, port=port, clock_offset=clock_offset, is_udp_working=udp
+        ),
     }
 
 
-def _notes(discovery: Discovery) -> list[str]:
-    """
-    Say what a person should know: servers that failed, or that lie.
-    """
-    notes = [f"STUN server {server}: {reason}" for server, reason in discovery.failures]
-    return notes + [f"STUN server {server} says otherwise than most" for server in discovery.liars]
-
-
 async def gather(
+    reactor: Any,
     config: NodeConfig,
     *,
-    finder: PublicAddressFinder,
+    entropy: Callable[[int], bytes],
     port: int | None,
     relays: Sequence[RelayFacts],
+    named: Sequence[Server] = (),
+    open_ports: Mapping[bool, OpenPort] | None = None,
 ) -> JSON:
     """
-    Report on the network with the parts of a running node.
+    Measure the network, and report on it.
 
-    @param finder: asks STUN servers from the node's own UDP port, or knows.
-    @param port: that port.
-    @param relays: what the node's relay clients know.
+    @param reactor: provides UDP, time and the resolution of names.
+    @param port: the UDP port that the report is about.
+    @param relays: what relay clients know.
+    @param named: STUN servers to ask besides.
+    @param open_ports: gives that port, by whether it is IPv6, where a node has it open.
     """
-    servers = stun_servers(config, relays, may_ask_public=True)
-    discovery = await finder.find(servers) if servers else None
+    servers = stun_servers(config, relays, may_ask_public=not named)
+    servers = list(dict.fromkeys([*servers, *named]))
+    measurement = None
+    if servers:
+        measurement = await measure(
+            reactor, servers, entropy=entropy, port=port or 0, open_ports=open_ports
+        )
     return make_report(
-        config, local=local_addresses(), port=port, discovery=discovery, relays=relays
+        config,
+        local=local_addresses(),
+        port=port,
+        measurement=measurement,
+        relays=relays,
+        wanted_port=port,
     )
 
 
@@ -249,6 +285,12 @@ async def gather_alone(
     @param credentials: what a relay wants to see.
     @param port: the UDP port to ask from if it is free, else any.
     """
+    waiting: dict[RelayClient, Deferred[None]] = {}
+
+    def changed(client: RelayClient) -> None:
+        if (client.is_welcomed or client.error) and not waiting[client].called:
+            waiting[client].callback(None)
+
     clients = []
     for url in config.relays:
         client = RelayClient(
@@ -260,27 +302,19 @@ async def gather_alone(
             random=random,
             hello=lambda: credentials,
             on_datagrams=lambda client, source, datagrams: None,
-            on_change=lambda client: None,
+            on_change=changed,
             ca_file=config.relay_ca,
         )
         clients.append(client)
-    ipv4, ipv6 = StunClient(reactor, entropy), StunClient(reactor, entropy)
-    ports = []
+        waiting[client] = Deferred()
     try:
         for client in clients:
             client.startService()
-        listening = _listen(reactor, port, ipv4, "0.0.0.0")
-        ports = [each for each in (listening, _listen(reactor, port, ipv6, "::")) if each]
-        finder = PublicAddressFinder(reactor, resolver(reactor), ipv4=ipv4, ipv6=ipv6)
-        waiting = [each.when_welcomed().addTimeout(RELAY_PATIENCE, reactor) for each in clients]
-        await _all_settled(waiting)
+        await _all_settled([each.addTimeout(RELAY_PATIENCE, reactor) for each in waiting.values()])
         await _all_settled([_measured(reactor, each) for each in clients])
         relays = [relay_facts(each) for each in clients]
-        bound = listening.getHost().port if listening is not None else None
-        return await gather(config, finder=finder, port=bound, relays=relays)
+        return await gather(reactor, config, entropy=entropy, port=port, relays=relays)
     finally:
-        for each in [*ports]:
-            await maybeDeferred(each.stopListening)
         for client in clients:
             await maybeDeferred(client.stopService)
 
@@ -310,17 +344,3 @@ def _measured(reactor: Any, client: RelayClient) -> Deferred[None]:
             await moment
 
     return Deferred.fromCoroutine(wait())
-
-
-def _listen(reactor: Any, port: int, client: StunClient, interface: str) -> Any:
-    """
-    Open a UDP port: the wanted one if it is free, else any.
-
-    @return: C{None} where the system has no such address family.
-    """
-    for number in (port, 0):
-        try:
-            return reactor.listenUDP(number, client, interface=interface)
-        except CannotListenError:
-            continue
-    return None

@@ -5,7 +5,7 @@ A node: all its parts, composed in one service.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.quic.connection import Link
 from atmosphere.network.relay.client import RelayClient
 from atmosphere.network.relay.frames import HelloCredentials
+from atmosphere.network.stun.discovery import Server
 from atmosphere.services.local_socket import SOCKET_NAME, STREAMS_SOCKET_NAME
 from atmosphere.services.ping import PING_SERVICE, PingServer
 from atmosphere.services.running import node_began, node_ended
@@ -31,7 +32,7 @@ from atmosphere.services.running import node_began, node_ended
 from .admitting import AdmittingNode
 from .api import JSON, Emit
 from .approving import Approvals
-from .config import NodeConfig
+from .config import NodeConfig, parse_host_port
 from .control import ControlService
 from .forwarding import Forwarding, ForwardingNode
 from .gossiping import Gossiping
@@ -384,8 +385,9 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
         done.callback({"mesh_id": stored.mesh_id, "mesh_name": stored.name})
         return done
 
-    def network(self) -> Deferred[JSON]:
+    def network(self, stun: Sequence[str] = ()) -> Deferred[JSON]:
         """
-        Report on this node's network.
+        Measure this node's network.
         """
-        return Deferred.fromCoroutine(self.surroundings.report())
+        named = [Server(each.host, each.port) for each in map(parse_host_port, stun)]
+        return Deferred.fromCoroutine(self.surroundings.report(named))

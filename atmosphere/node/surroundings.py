@@ -192,19 +192,23 @@ class Surroundings:
         if self._finder is not None and servers and self.ports.stun:
             self._found(await self._finder.find(servers))
 
-    async def report(self) -> JSON:
+    async def report(self, named: Sequence[Server] = ()) -> JSON:
         """
         Report on the network, see L{atmosphere.node.report}.
 
+        @param named: STUN servers to ask besides ours, for this report.
         @raise LinkError: the node does not run.
         """
         if self._finder is None:
             raise LinkError("the node does not run yet")
         return await gather(
+            self._reactor,
             self._config,
-            finder=self._finder,
+            entropy=self.ports.entropy,
             port=self.ports.port_of(is_ipv6=False) or self.ports.port_of(is_ipv6=True),
             relays=[relay_facts(client) for client in self.relays.clients.values()],
+            named=named,
+            open_ports=self.ports.open_ports(),
         )
 
     # Facts.

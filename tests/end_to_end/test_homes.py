@@ -4,6 +4,8 @@ Two homes, each behind a router of its own: the kernel's NAT, the real programs.
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SkipTest
 from typing_extensions import override
 
@@ -53,7 +55,7 @@ class HomesTests(EndToEndTestCase):
         (peer,) = portland.json("peers")["peers"]
         self.assertEqual((peer["name"], peer["state"]), ("seattle", "connected"))
         network = portland.json("network")
-        self.assertTrue(network["behind_nat"])
+        self.assertEqual((network["behind_nat"], network["reachable"]), (True, False))
         self.assertEqual(network["public"][0]["ip"], "45.77.1.2")
 
     def test_relayed(self) -> None:
@@ -66,3 +68,41 @@ class HomesTests(EndToEndTestCase):
         self.assertEqual(answer["path"]["kind"], "relayed")
         self.assertIsNone(answer["direct_ms"])
         self.assertEqual(answer["sent"], answer["received"])
+
+    def report(self, how: str) -> tuple[dict[str, Any], str]:
+        """
+        Look at a home's network without a node, twice.
+
+        @return: the second report, and a third one in words.
+        """
+        relay, home = homes(self, 1, how)
+        program = self.start("atmosphere", "relay", "--host", INTERNET, prefix=relay)
+        program.wait_for("--relay")
+        machine = Machine(self, "salem")
+        machine.prefix = home
+        command = ("network", "--relay", f"ws://{INTERNET}:8080")
+        machine.json(*command)
+        return machine.json(*command), machine.run(*command, "--verbose").out
+
+    def test_report(self) -> None:
+        """
+        The relay's second socket shows that a router lets in only answers, each time;
+        words say what its mapping means.
+        """
+        report, text = self.report("")
+        self.assertEqual((report["behind_nat"], report["reachable"]), (True, False))
+        self.assertEqual(report["mapping"], "endpoint-independent")
+        self.assertEqual(report["filtering"], "address- and port-dependent")
+        self.assertEqual(report["public"][0]["ip"], "45.77.1.2")
+        self.assertIn("keeps one public port per local port", text)
+        self.assertIn("did not arrive", text)
+        self.assertIn("forward UDP port 7777", text)
+
+    def test_report_of_hard_router(self) -> None:
+        """
+        A router that takes another port for each connection is told apart.
+        """
+        report, text = self.report("fully-random")
+        self.assertEqual((report["behind_nat"], report["reachable"]), (True, False))
+        self.assertEqual(report["mapping"], "address- and port-dependent")
+        self.assertIn("another public port for each connection", text)

@@ -4,6 +4,7 @@ A node without anything behind it, for tests of whatever talks to one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -248,10 +249,11 @@ class FakeNode:
         """
         return self.service_lists
 
-    def network(self) -> Deferred[JSON]:
+    def network(self, stun: Sequence[str] = ()) -> Deferred[JSON]:
         """
         Answer.
         """
+        self.calls.append(("network", *stun))
         return succeed(
             {
                 "local": {"ip": "192.168.1.4", "port": 7777},

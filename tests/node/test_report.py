@@ -7,21 +7,57 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.addresses import TransportAddress
-from atmosphere.network.stun.discovery import STUN_SERVERS, Agreement, Discovery, Server
+from atmosphere.network.stun.behavior import Behavior, DialBack, Finding
+from atmosphere.network.stun.discovery import STUN_SERVERS, Server
 from atmosphere.node.api import JSON
 from atmosphere.node.config import HostPort, NodeConfig
+from atmosphere.node.measuring import Measurement
 from atmosphere.node.report import RelayFacts, make_report, stun_servers
 
 RELAY = RelayFacts("ws://relay:8080", True, 0.0234, None, (3478, 3479))
 DEAD = RelayFacts("ws://dead:8080", False, None, "connection refused")
-ONE, TWO = Server("one"), Server("two")
 
 
-def seen(host: str, *, is_confirmed: bool = True, has_stable_port: bool | None = True) -> Agreement:
+def answer(
+    mapped: str | None,
+    *,
+    server: str = "203.0.113.1",
+    dial_back: DialBack = DialBack.NOT_OFFERED,
+    seen: int | None = None,
+) -> Finding:
     """
-    Make what STUN servers say.
+    Make what a STUN server says.
+
+    @param mapped: where it sees us.
+    @param seen: the port that its second socket sees.
     """
-    return Agreement(TransportAddress(host, 7777), is_confirmed, has_stable_port, (ONE, TWO))
+    asked = TransportAddress(server, 3478)
+    ours = None if mapped is None else TransportAddress.from_text(mapped)
+    other = TransportAddress(server, 3479)
+    assert ours is not None or seen is None
+    return Finding(
+        asked,
+        ours,
+        0.0234,
+        None if ours else "no response",
+        None if dial_back is DialBack.NOT_OFFERED else other,
+        dial_back,
+        seen=((other, TransportAddress(ours.host, seen)),) if ours and seen else (),
+    )
+
+
+def measured(*findings: Finding, local: str = "192.168.1.4:7777") -> Measurement:
+    """
+    Make a measurement of what servers say.
+    """
+    behaviors = {}
+    for is_ipv6 in (False, True):
+        mine = tuple(each for each in findings if each.server.is_ipv6 is is_ipv6)
+        if mine:
+            own = TransportAddress.from_text("[2001:db8::1]:7777" if is_ipv6 else local)
+            behaviors[is_ipv6] = Behavior(own, mine, mine)
+    names = {each.server: Server(f"stun{n}") for n, each in enumerate(findings, 1)}
+    return Measurement(behaviors, names)
 
 
 class ServerTests(SynchronousTestCase):
@@ -60,13 +96,15 @@ class ReportTests(SynchronousTestCase):
     What is made of the measurements.
     """
 
-    def report(self, discovery: Discovery | None, local: dict[bool, str] | None = None) -> JSON:
+    def report(self, measurement: Measurement | None, local: dict[bool, str] | None = None) -> JSON:
         """
         Make a report.
         """
         config = NodeConfig("x", advertise=(TransportAddress("192.0.2.9", 1),))
         own = {False: "192.168.1.4"} if local is None else local
-        return make_report(config, local=own, port=7777, discovery=discovery, relays=[RELAY, DEAD])
+        return make_report(
+            config, local=own, port=7777, measurement=measurement, relays=[RELAY, DEAD]
+        )
 
     def test_nothing_measured(self) -> None:
         """
@@ -85,36 +123,87 @@ class ReportTests(SynchronousTestCase):
 
     def test_behind_nat(self) -> None:
         """
-        Servers that see another address than ours have found a NAT.
+        Servers that see another address than ours have found a NAT; each is named
+        with what it sees.
         """
-        report = self.report(Discovery(seen("192.0.2.1")))
-        self.assertEqual((report["behind_nat"], report["udp"]), (True, True))
-        self.assertEqual(report["mapping"], "endpoint-independent")
-        self.assertEqual(
-            report["public"][0],
-            {"ip": "192.0.2.1", "port": 7777, "source": "stun:one:3478,two:3478"},
+        report = self.report(
+            measured(
+                answer("192.0.2.1:7777", dial_back=DialBack.SILENT, seen=7777),
+                answer("192.0.2.1:7777", server="203.0.113.2"),
+            )
         )
+        self.assertEqual((report["behind_nat"], report["udp"]), (True, True))
+        self.assertIs(report["reachable"], False)
+        self.assertEqual(
+            (report["mapping"], report["mapping_is_certain"]), ("endpoint-independent", True)
+        )
+        self.assertEqual(report["filtering"], "address- and port-dependent")
+        self.assertEqual(
+            report["public"][:2],
+            [
+                {"ip": "192.0.2.1", "port": 7777, "source": "stun:stun1:3478"},
+                {"ip": "192.0.2.1", "port": 7777, "source": "stun:stun2:3478"},
+            ],
+        )
+        self.assertEqual(
+            report["servers"][0],
+            {
+                "server": "stun1:3478",
+                "address": "203.0.113.1:3478",
+                "public": "192.0.2.1:7777",
+                "rtt_ms": 23.4,
+                "error": None,
+                "second_socket": "203.0.113.1:3479",
+                "dial_back": "did not arrive",
+                "dial_back_from_other_address": "not offered",
+            },
+        )
+
+    def test_let_in(self) -> None:
+        """
+        Behind a NAT an answer from another port of a known address proves nothing
+        about strangers.
+        """
+        report = self.report(measured(answer("192.0.2.1:7777", dial_back=DialBack.ARRIVED)))
+        self.assertEqual((report["behind_nat"], report["reachable"]), (True, None))
+        self.assertEqual(report["filtering"], "at most address-dependent")
+        self.assertIn("two addresses", report["reachable_because"])
 
     def test_no_nat(self) -> None:
         """
-        Servers that see our own address have found none.
+        Servers that see our own address have found none; whether we are reachable
+        is what a dial-back shows, and nothing else.
         """
-        report = self.report(Discovery(seen("192.0.2.1")), {False: "192.0.2.1"})
-        self.assertEqual((report["behind_nat"], report["reachable"]), (False, None))
+        for dial_back, reachable in (
+            (DialBack.NOT_OFFERED, None),
+            (DialBack.UNKNOWN, None),
+            (DialBack.ARRIVED, True),
+            (DialBack.SILENT, False),
+        ):
+            finding = answer("192.0.2.1:7777", dial_back=dial_back)
+            report = self.report(measured(finding, local="192.0.2.1:7777"))
+            self.assertEqual((report["behind_nat"], report["reachable"]), (False, reachable))
+            self.assertEqual(report["local"], {"ip": "192.0.2.1", "port": 7777})
 
     def test_loopback(self) -> None:
         """
-        What a server on this machine sees says nothing of a NAT.
+        What a server on this machine sees says nothing of a NAT, nor of who reaches us.
         """
-        self.assertIsNone(self.report(Discovery(seen("127.0.0.1")))["behind_nat"])
+        finding = answer("127.0.0.1:7777", server="127.0.0.1", dial_back=DialBack.ARRIVED)
+        report = self.report(measured(finding, local="127.0.0.1:7777"))
+        self.assertIsNone(report["behind_nat"])
+        self.assertIsNone(report["reachable"])
+        self.assertEqual(report["local"]["ip"], "192.168.1.4")
+        self.assertIs(report["udp"], True)
 
     def test_mapping(self) -> None:
         """
-        The mapping is known once two servers were heard.
+        The mapping is known once two sockets were heard.
         """
-        moving = Discovery(seen("192.0.2.1", has_stable_port=False))
-        alone = Discovery(seen("192.0.2.1", is_confirmed=False, has_stable_port=None))
+        moving = measured(answer("192.0.2.1:7777"), answer("192.0.2.1:7778", server="203.0.113.2"))
+        alone = measured(answer("192.0.2.1:7777"))
         self.assertEqual(self.report(moving)["mapping"], "address-dependent")
+        self.assertEqual([each["port"] for each in self.report(moving)["public"]], [7777, 7778, 1])
         self.assertIsNone(self.report(alone)["mapping"])
 
     def test_no_udp(self) -> None:
@@ -122,16 +211,73 @@ class ReportTests(SynchronousTestCase):
         Servers that were asked and did not answer mean that UDP does not pass;
         each is named with its reason.
         """
-        report = self.report(Discovery(failures=((ONE, "no response within 3 s"),)))
+        report = self.report(measured(answer(None)))
         self.assertIs(report["udp"], False)
-        self.assertEqual(report["notes"], ["STUN server one:3478: no response within 3 s"])
+        self.assertEqual(report["notes"], ["STUN server stun1:3478: no response"])
+
+    def test_dead_relay(self) -> None:
+        """
+        The silence of a relay that is not there says nothing of UDP.
+        """
+        finding = answer(None)
+        silent = Measurement({False: Behavior(None, (finding,))}, {finding.server: Server("dead")})
+        self.assertIsNone(self.report(silent)["udp"])
 
     def test_ipv6(self) -> None:
         """
         IPv6 works if a server was heard by it, and cannot without an address.
         """
         both = {False: "192.168.1.4", True: "2001:db8::1"}
-        heard = Discovery(seen("192.0.2.1"), seen("2001:db8::1"))
-        self.assertIs(self.report(heard, both)["ipv6"], True)
+        heard = measured(
+            answer("192.0.2.1:7777"), answer("[2001:db8::1]:7777", server="2001:db8::9")
+        )
+        report = self.report(heard, both)
+        self.assertIs(report["ipv6"], True)
+        self.assertEqual(report["families"]["ipv6"]["behind_nat"], False)
         self.assertIsNone(self.report(None, both)["ipv6"])
-        self.assertIs(self.report(heard.__class__(), {False: "192.168.1.4"})["ipv6"], False)
+        self.assertIs(self.report(Measurement(), {False: "192.168.1.4"})["ipv6"], False)
+
+    def test_ipv6_only(self) -> None:
+        """
+        Where nobody answers by IPv4 the report is about IPv6.
+        """
+        report = self.report(
+            measured(answer(None), answer("[2001:db8::1]:7777", server="2001:db8::9"))
+        )
+        self.assertIs(report["behind_nat"], False)
+        self.assertEqual(report["local"]["ip"], "2001:db8::1")
+
+    def test_liar(self) -> None:
+        """
+        A server that says otherwise than most is named, and nothing of it believed.
+        """
+        report = self.report(
+            measured(
+                answer("127.0.0.1:7777", server="203.0.113.4", dial_back=DialBack.ARRIVED),
+                answer("192.0.2.66:7777", server="203.0.113.3", dial_back=DialBack.ARRIVED),
+                answer("192.0.2.1:7777", dial_back=DialBack.SILENT, seen=7777),
+                answer("192.0.2.1:7777", server="203.0.113.2"),
+            )
+        )
+        self.assertEqual((report["behind_nat"], report["reachable"]), (True, False))
+        self.assertEqual(len(report["public"]), 3)
+        self.assertEqual(
+            report["notes"],
+            [
+                "STUN server stun1:3478: says 127.0.0.1:7777, a loopback address",
+                "STUN server stun2:3478 says otherwise than most",
+            ],
+        )
+
+    def test_clock(self) -> None:
+        """
+        The clock is compared with the relays', the middle one of them.
+        """
+        relays = [
+            RelayFacts(f"ws://r{n}:8080", True, clock_offset=offset)
+            for n, offset in enumerate((700.1234, -5.0, 800.0))
+        ]
+        report = make_report(NodeConfig("x"), local={}, port=1, measurement=None, relays=relays)
+        self.assertEqual(report["clock_offset_s"], 700.123)
+        self.assertIn("12 minutes behind", report["advice"][0])
+        self.assertIsNone(self.report(None)["clock_offset_s"])

@@ -70,7 +70,7 @@ class RelayClient(Service):
     @ivar error: in one line why there is no connection; C{None} if there is.
     @ivar draining: the relay's word that it goes down.
     @ivar clock_offset: by how many seconds the relay's clock was ahead of ours
-        at the last welcome: a hint.
+        when it last let us in, or refused to: a hint.
     """
 
     log = Logger()
@@ -294,6 +294,8 @@ class RelayClient(Service):
         """
         now = self._reactor.seconds()
         was_welcomed = self.welcome is not None
+        if not was_welcomed and self._connection and self._connection.relay_clock is not None:
+            self.clock_offset = self._connection.relay_clock + now - self._wall()
         self._connection = self.welcome = None
         self._is_parked = False
         if not self.running:

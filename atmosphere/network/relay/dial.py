@@ -105,6 +105,7 @@ class ClientConnection(ClientStream):
     One connection to a relay.
 
     @ivar rtt: the last round-trip time in seconds.
+    @ivar relay_clock: the relay's time less the reactor's, as of its challenge.
     @ivar dropped: how many datagrams were not sent because too many waited.
     @ivar ignored: how many frames of unknown types came.
     """
@@ -123,6 +124,7 @@ class ClientConnection(ClientStream):
     ) -> None:
         super().__init__()
         self.rtt: float | None = None
+        self.relay_clock: float | None = None
         self.dropped = 0
         self.ignored = 0
         self._reactor = reactor
@@ -317,6 +319,7 @@ class ClientConnection(ClientStream):
         Say who we are.
         """
         self._is_hello_sent = True
+        self.relay_clock = challenge.relay_time - self._reactor.seconds()
         credentials, node = self._credentials(), self._key.node_id
         signed = signed_bytes(self._url.authority, challenge.nonce, node, credentials.mesh_id)
         hello = Hello(
