@@ -225,7 +225,7 @@ class BindingResponder:
         Answer a request that asks for what RFC 5780 adds.
 
         An answer from another socket than was asked for, or none, would be
-        taken for the work of a NAT: what cannot be done is refused instead.
+        taken for the work of a NAT: what is not done is refused instead.
 
         @param length: the request's; the answer is no longer than that.
         """
@@ -243,13 +243,12 @@ class BindingResponder:
         )
         transaction_id = message.transaction_id
         data = encode_message(Message(Class.SUCCESS_RESPONSE, transaction_id, attributes))
-        if target not in self.corners or (target != corner and len(data) > length):
+        is_possible = target in self.corners and len(data) <= length
+        if is_possible and self._dial_backs.allow(source.packed, now):
+            return "dialled_back", Answer(data, target)
+        if target != corner:
             return "refused", Answer(_refuse(transaction_id, (CHANGE_REQUEST.number,)), corner)
-        if len(data) > length:
-            return "answered", Answer(_succeed(source, transaction_id), corner)
-        if not self._dial_backs.allow(source.packed, now):
-            return "limited", None
-        return "dialled_back", Answer(data, target)
+        return "answered", Answer(_succeed(source, transaction_id), corner)
 
     def _other(self, corner: Corner, source: TransportAddress) -> tuple[TransportAddress, ...]:
         """
