@@ -57,6 +57,8 @@ class Invitation:
     @ivar uses: how many nodes may join.
     @ivar redeemed_by: those that have, in order.
     @ivar revoked: the issuer has withdrawn it.
+    @ivar arrived: those that have shown the certificate which they got by it: no answer
+        was lost, so they may not ask again.
     """
 
     invite_id: bytes
@@ -65,6 +67,7 @@ class Invitation:
     uses: int = 1
     redeemed_by: tuple[NodeID, ...] = ()
     revoked: bool = False
+    arrived: frozenset[NodeID] = frozenset()
 
 
 class Reason(Enum):
@@ -78,6 +81,7 @@ class Reason(Enum):
     NODE_REVOKED = "the node was revoked"
     EXPIRED = "the invitation has expired"
     USED = "the invitation was used up by others"
+    ARRIVED = "the node has joined by the invitation before, and left"
     TOO_MANY_TRIES = "too many tries from there"
 
 
@@ -175,6 +179,8 @@ def redeem_rule(
         return Refused(Reason.NODE_REVOKED)
     if wall >= held.expires_at + (TOLERANCE if is_repeat else 0):
         return Refused(Reason.EXPIRED)
+    if joiner in held.arrived:
+        return Refused(Reason.ARRIVED)
     if is_repeat:
         return Redeemed(held, is_repeat=True)
     if len(held.redeemed_by) >= held.uses:

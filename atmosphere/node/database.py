@@ -12,6 +12,7 @@ anew; that is said, and never done to a database in a newer format.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -21,15 +22,13 @@ from pathlib import Path
 
 from atmosphere.errors import StateError
 
-from .state_file import check_private, flush_directory, set_aside
+from .database_file import SIDES, check_files, read_version, set_all_aside, side
+from .state_file import flush_directory
 
 __all__ = ["MeshDatabase", "StoredMember"]
 
 FORMAT = 1
 APPLICATION_ID = 0x61746D6F  # "atmo"
-
-#: What SQLite keeps beside a database in write-ahead mode.
-_SIDES = ("-wal", "-shm")
 
 #: Added to databases that were made without it; older programs pass it over.
 _REQUESTS = """
@@ -45,7 +44,8 @@ CREATE TABLE IF NOT EXISTS requests (
 ) STRICT, WITHOUT ROWID;
 """
 
-_SCHEMA = """
+_SCHEMA = (
+    """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE members (
     node BLOB PRIMARY KEY CHECK (length(node) = 32),
@@ -66,7 +66,9 @@ CREATE TABLE redemptions (
     place INTEGER NOT NULL,
     PRIMARY KEY (invite_id, joiner)
 ) STRICT, WITHOUT ROWID;
-""" + _REQUESTS
+"""
+    + _REQUESTS
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,13 @@ class StoredMember:
     chain: bytes
     record: bytes | None
     seen: float
+
+
+def _text(data: bytes) -> str:
+    """
+    Read a text, damaged or not.
+    """
+    return data.decode("utf-8", "replace")
 
 
 class MeshDatabase:
@@ -110,17 +119,13 @@ class MeshDatabase:
         try:
             self._connection = self._connect()
             return
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, OSError) as error:
             raise StateError(f"{path} cannot be opened: {error}") from None
         except sqlite3.DatabaseError as error:
             if not may_write:
                 raise StateError(f"{path} is damaged: {error}") from None
             damage = str(error)
-        aside = set_aside(path, "corrupt", wall())
-        for ending in _SIDES:
-            side = path.with_name(path.name + ending)
-            if side.exists():
-                os.rename(side, aside.with_name(aside.name + ending))
+        aside = set_all_aside(path, wall())
         notice(
             f"{path} was damaged ({damage}) and set aside as {aside}: members will be learnt"
             " again, but invitations that were open are lost; make new ones"
@@ -134,14 +139,17 @@ class MeshDatabase:
 
         @raise sqlite3.DatabaseError: it is damaged.
         """
+        check_files(self.path)
         if not self.path.exists():
             if not self._may_write:
                 connection = sqlite3.connect(":memory:", isolation_level=None)
                 connection.executescript(_SCHEMA)
                 return connection
             self._create()
-        check_private(self.path, self.path.stat())
+        if side(self.path, "-wal").exists():
+            self._refuse_newer(*read_version(self.path))
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=5)
+        connection.text_factory = _text
         try:
             self._prepare(connection)
         except BaseException:
@@ -155,7 +163,7 @@ class MeshDatabase:
         has no tables is always a damaged one.
         """
         beside = self.path.with_name(f".{self.path.name}.new")
-        for each in (beside, *(self.path.with_name(self.path.name + end) for end in _SIDES)):
+        for each in (beside, *(side(self.path, ending) for ending in SIDES)):
             each.unlink(missing_ok=True)
         os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         connection = sqlite3.connect(beside, isolation_level=None)
@@ -169,17 +177,25 @@ class MeshDatabase:
         os.rename(beside, self.path)
         flush_directory(self.path.parent)
 
+    def _refuse_newer(self, application: int, found: int) -> None:
+        """
+        Refuse a database of a later version of ours.
+
+        @raise StateError: it is one.
+        """
+        if found > FORMAT and application == APPLICATION_ID:
+            raise StateError(
+                f"{self.path} was written by a newer atmosphere (format {found}, this one reads"
+                f" {FORMAT}); use that version, nothing was changed"
+            )
+
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """
         Check a connection's format and content, and set how it works.
         """
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         application = connection.execute("PRAGMA application_id").fetchone()[0]
-        if found > FORMAT and application == APPLICATION_ID:
-            raise StateError(
-                f"{self.path} was written by a newer atmosphere (format {found}, this one reads"
-                f" {FORMAT}); use that version, nothing was changed"
-            )
+        self._refuse_newer(application, found)
         if found != FORMAT or application != APPLICATION_ID:
             raise sqlite3.DatabaseError("it is no database of ours")
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -240,7 +256,8 @@ class MeshDatabase:
             try:
                 yield connection
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # a full disk may have undone it already
+                    connection.execute("ROLLBACK")
                 raise
             try:
                 connection.execute("COMMIT")
@@ -248,6 +265,15 @@ class MeshDatabase:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def fold(self) -> None:
+        """
+        Fold the write-ahead log into the database, where damage can be seen: in a log
+        SQLite takes it for the end. A reader, or a full disk, may put it off; what was
+        committed stands in the log as well.
+        """
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._awake().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -270,6 +296,7 @@ class MeshDatabase:
             rows.execute("DELETE FROM members")
             rows.execute("DELETE FROM invitations")
             rows.execute("DELETE FROM requests")
+            rows.execute("DELETE FROM facts WHERE name LIKE 'seal:%'")
             rows.execute("INSERT OR REPLACE INTO facts VALUES ('mesh', ?)", (mesh_id,))
 
     def members(self) -> list[StoredMember]:

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from atmosphere.errors import AtmosphereError, JoinError
+from atmosphere.errors import AtmosphereError, JoinError, StateError
 from atmosphere.identity import NodeID
 from atmosphere.mesh.invitation import (
     Invitation,
@@ -64,6 +64,21 @@ class Admission:
         self._limits = TryLimits()
         self._now = now
         self._wall = wall
+        self._expected = invitations.expected()
+
+    def arrived(self, node: NodeID) -> None:
+        """
+        A member shows its certificate: if it got that by a code, the code is spent for
+        good. Until then its answer may have been lost, and it may ask again.
+        """
+        if node not in self._expected:
+            return
+        try:
+            self._invitations.arrived(node)
+        except StateError as error:
+            self._log.error("{who} may join again: {error}", who=node.short, error=error)
+            return
+        self._expected.discard(node)
 
     def redeem(self, asked: RedeemAsked, source: Hashable) -> Redeemed | Refused:
         """
@@ -93,6 +108,8 @@ class Admission:
         outcome = self._invitations.redeem(asked.invite_id, asked.joiner, check)
         if isinstance(outcome, Refused):
             self._limits.failed(source, self._now())
+        else:
+            self._expected.add(asked.joiner)
         return outcome
 
     def answer(self, issuer: Issuer, asked: RedeemAsked, source: Hashable) -> bytes | None:

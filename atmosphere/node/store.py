@@ -244,6 +244,8 @@ class NodeStore:
             notice=self.notices.append,
             may_write=self._may_write,
         )
+        if self._may_write:
+            self.notices += self.invitations.revoke_damaged()
 
     # ------------------------------------------------- identity and settings
 

@@ -123,6 +123,19 @@ class JoinTests(WorldCase):
         self.world.network.advance(1)
         self.assertEqual(self.join(node, code)["name"], "seattle")
 
+    def test_left(self) -> None:
+        """
+        One that joined, was seen as a member and left needs another code.
+        """
+        node = self.world.node("seattle", "198.51.100.2")
+        code = self.invite()
+        self.join(node, code)
+        self.world.until(lambda: self.admin.is_linked(node))
+        self.world.result(node.service.leave())
+        self.world.network.advance(1)
+        self.assertIn("not accepted", self.refused(node, code))
+        self.assertEqual(self.join(node, self.invite())["name"], "seattle")
+
     def test_revoked(self) -> None:
         """
         A code that was taken back lets nobody in.
