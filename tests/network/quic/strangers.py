@@ -213,6 +213,7 @@ class Stranger:
     @ivar make: makes its connection when a dialler comes, by the dialler's
         first connection ID.
     @ivar heard: the datagrams that came.
+    @ivar welcomed: what it gave a welcome for.
     """
 
     def __init__(self, world: World, number: int, script: Script | None = None) -> None:
@@ -229,6 +230,7 @@ class Stranger:
         self.answers: Callable[[bytes], list[bytes]] | None = None
         self.seen: list[object] = []
         self.heard: list[bytes] = []
+        self.welcomed: list[object] = []
         self._target: Way | None = None
         self._timer: IDelayedCall | None = None
         world.nodes[self.key.node_id] = self  # type: ignore[assignment]  # all that a world asks

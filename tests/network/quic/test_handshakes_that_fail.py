@@ -132,6 +132,7 @@ class ProofTests(RefusedCase):
         self.world.run(30.0)
         other.stop()
         self.assertIn("nobody waits", self.lines.pop()[1])
+        self.said_in_log.pop()
         self.refused("the proof does not hold")
 
     def test_proof_for_another_listener(self) -> None:
@@ -153,6 +154,7 @@ class ProofTests(RefusedCase):
         self.world.run(30.0)
         middle.stop()
         self.assertIn("nobody waits", self.lines.pop()[1])
+        self.said_in_log.pop()
         self.refused("the proof does not hold")
 
     def test_proof_naming_another_listener(self) -> None:
@@ -362,7 +364,7 @@ class TransportTests(RefusedCase):
         self.assertEqual(self.stranger.heard[0][-4:], bytes([0, 0, 0, 1]))
         self.assertEqual(self.node.endpoint._links, {})
         self.stranger.stop()
-        self.lines = self.lines[:1]
+        self.lines, self.said_in_log = self.lines[:1], self.said_in_log[:1]
         self.refused("it speaks version 0x1a2a3a4a of QUIC, not 1", is_told=False)
 
     def test_alpn_mismatch(self) -> None:

@@ -1,0 +1,211 @@
+"""
+Handshakes that must fail: a listener with the right key at our dialler, whose welcome is no good.
+
+Goes on from L{tests.network.quic.test_handshakes_that_fail_for_diallers}.
+"""
+
+from __future__ import annotations
+
+from qh3.quic import events as quic_events
+
+from atmosphere import wire
+from atmosphere.identity import NodeKey
+from atmosphere.membership import decode_chain, encode_chain, found_mesh, issue_revocations
+from atmosphere.network.quic.handshake import Credit, Offer, Refused, Welcome
+
+from .refused_case import (
+    DAY,
+    FOUNDER_CHAIN,
+    ROOT_KEY,
+    STRANGER,
+    WALL,
+    RefusedCase,
+    chain_for,
+    entropy,
+    welcome,
+)
+from .strangers import Stranger
+
+
+class WelcomeTests(RefusedCase):
+    """
+    The right key alone is not enough: the welcome has to show a member.
+    """
+
+    def welcomes(self, chain: bytes, why: str) -> None:
+        """
+        Have the wanted node welcome us, with a chain.
+        """
+        self.secrets.append(chain[-64:] or b"no secret")
+        self.stranger.script = welcome(chain)
+        self.dial()
+        self.not_linked(why)
+
+    def test_no_chain(self) -> None:
+        """
+        A listener that shows nothing is no member, also for an admin that takes guests.
+        """
+        self.welcomes(b"", "shows no certificate of our mesh")
+
+    def test_expired(self) -> None:
+        """
+        A membership that has ended is none.
+        """
+        self.welcomes(chain_for(STRANGER, wall=WALL - DAY / 2, lifetime=3600.0), "has expired")
+
+    def test_not_yet_valid(self) -> None:
+        """
+        One that has yet to begin is none either.
+        """
+        self.welcomes(chain_for(STRANGER, wall=WALL + 3600.0), "is not valid yet")
+
+    def test_revoked(self) -> None:
+        """
+        Who was revoked gets nothing of ours, though we have dialled it.
+        """
+        self.node.revocations = issue_revocations(
+            ROOT_KEY, FOUNDER_CHAIN, wall=WALL, current=None, keys=[self.stranger.key.node_id]
+        )
+        self.welcomes(chain_for(STRANGER), "was revoked")
+
+    def test_other_mesh(self) -> None:
+        """
+        A member of another mesh is a stranger here.
+        """
+        root = NodeKey(bytes([77]) * 32)
+        chain = found_mesh(
+            root, self.stranger.key.node_id, "king", wall=WALL - DAY, entropy=entropy
+        )
+        self.welcomes(chain, "another mesh")
+
+    def test_forged_certificate(self) -> None:
+        """
+        A certificate in which a bit was changed after it was signed is none.
+        """
+        whole = decode_chain(chain_for(STRANGER))
+        forged = whole.leaf.encoded[:-1] + bytes([whole.leaf.encoded[-1] ^ 1])
+        self.welcomes(encode_chain(whole.genesis.encoded, [forged]), "wrong signature")
+
+    def test_chain_of_another_node(self) -> None:
+        """
+        A member's chain serves nobody who has not its key.
+        """
+        self.welcomes(chain_for(7), "the chain is about another node")
+
+    def test_several_and_oversized_certificates(self) -> None:
+        """
+        A chain has two certificates at most, of 1 KiB at most.
+        """
+        whole = decode_chain(chain_for(STRANGER))
+        for parts in ([whole.leaf.encoded] * 3, [whole.leaf.encoded + bytes(1_024)]):
+            self.begin()
+            self.welcomes(encode_chain(whole.genesis.encoded, parts), "the chain cannot be read")
+
+    def test_no_welcome(self) -> None:
+        """
+        A listener that takes our proof and stays silent is given up after 15 s, and
+        what it sent in the meantime is thrown away.
+        """
+        self.stranger.script = lambda stranger, event: (
+            stranger.push() if isinstance(event, quic_events.HandshakeCompleted) else None
+        )
+        self.dial()
+        self.not_linked("the right key, but gave no welcome within 15 s by 1 way", within=15.0)
+
+    def test_reflected_proof(self) -> None:
+        """
+        Our own proof, said back to us, is not a welcome; nor is anything else.
+        """
+
+        def reflect(stranger: Stranger, event: object) -> None:
+            """
+            Say what was said, then welcome.
+            """
+            if isinstance(event, quic_events.StreamDataReceived):
+                stranger.speaking.send_stream(0, event.data)
+                stranger.say(Welcome(b"s" * 16, chain_for(STRANGER)))
+                stranger.push()
+
+        self.stranger.script = reflect
+        self.dial()
+        self.not_linked("a proof has no place here")
+
+    def test_something_else_first(self) -> None:
+        """
+        Nothing else takes the welcome's place.
+        """
+        for message in (Offer(b"offer"), Credit(1, 2**40)):
+            self.begin()
+
+            def script(
+                stranger: Stranger, event: object, message: Offer | Credit = message
+            ) -> None:
+                """
+                Say it, then welcome.
+                """
+                if isinstance(event, quic_events.HandshakeCompleted):
+                    stranger.say(message)
+                    stranger.say(Welcome(b"s" * 16, chain_for(STRANGER)))
+                    stranger.push()
+
+            self.stranger.script = script
+            self.dial()
+            self.not_linked("has no place here")
+
+    def test_offer_of_a_refused_listener(self) -> None:
+        """
+        Where a listener that is refused wants to be reached is not looked at.
+        """
+
+        def script(stranger: Stranger, event: object) -> None:
+            """
+            Welcome without a chain, and offer ways in the same flight.
+            """
+            if isinstance(event, quic_events.HandshakeCompleted):
+                stranger.say(Welcome(b"s" * 16, b""), Offer(b"offer"))
+
+        self.stranger.script = script
+        self.dial()
+        self.not_linked("shows no certificate of our mesh")
+
+    def test_truncated_and_oversized_welcome(self) -> None:
+        """
+        A welcome that breaks off, lacks a part or is longer than one may be is none.
+        """
+        for body, length, why in (
+            (wire.encode([2, b"s" * 16]), None, "malformed control message of kind 2"),
+            (wire.encode([2, b"s" * 15, b""]), None, "malformed control message of kind 2"),
+            (wire.encode([2, b"s" * 16, bytes(4_097)]), None, "malformed control message"),
+            (b"", 65_535, "control"),
+            (wire.encode([2, b"s" * 16, b""]), 100, "gave no welcome within 15 s"),
+        ):
+            self.begin()
+
+            def script(
+                stranger: Stranger,
+                event: object,
+                body: bytes = body,
+                length: int | None = length,
+            ) -> None:
+                """
+                Say it.
+                """
+                if isinstance(event, quic_events.HandshakeCompleted):
+                    stranger.say_bytes(body, length)
+                    stranger.push()
+
+            self.stranger.script = script
+            self.dial()
+            self.not_linked(why, within=15.0)
+
+    def test_hostile_refusal(self) -> None:
+        """
+        What a listener gives as its reason is shown, but cannot write lines or colours.
+        """
+        self.stranger.script = lambda stranger, event: (
+            stranger.say(Refused("go\n\x1b[31maway"))
+            if isinstance(event, quic_events.HandshakeCompleted)
+            else None
+        )
+        self.dial()
+        self.not_linked("it refused: go\\x0a\\x1b[31maway")
