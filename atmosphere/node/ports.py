@@ -47,21 +47,18 @@ class _Feed(DatagramProtocol):
 
     noisy = False
 
-    def __init__(self, ports: NodePorts) -> None:
-        self._ports = ports
+    def __init__(self, received: Callable[[Sequence[bytes], tuple[str, int]], None]) -> None:
+        """
+        @param received: takes datagrams that came together, and whence.
+        """
+        self.datagrams_received = received
 
     @override
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """
         Hand on one datagram, with the way by which it came.
         """
-        self._ports.received((datagram,), addr)
-
-    def datagrams_received(self, datagrams: Sequence[bytes], addr: tuple[str, int]) -> None:
-        """
-        Hand on datagrams that came together.
-        """
-        self._ports.received(datagrams, addr)
+        self.datagrams_received((datagram,), addr)
 
 
 class NodePorts:
@@ -126,8 +123,8 @@ class NodePorts:
                 taken = number = _host_of(listening).port
             client = StunClient(self._reactor, self.entropy)
             shared.attach(Share.CLIENT, client)
-            shared.attach(Share.CHECKS, _Feed(self))
-            shared.attach(Share.QUIC, _Feed(self))
+            shared.attach(Share.CHECKS, _Feed(self.received))
+            shared.attach(Share.QUIC, _Feed(self.received))
             self.stun[is_ipv6] = client
             self._shared[is_ipv6] = shared
             self._listening[is_ipv6] = listening
@@ -165,13 +162,19 @@ class NodePorts:
         """
         Hand on datagrams, with the way by which they came.
         """
-        key = (addr[0], addr[1])
+        self._deliver(self._ways.get(addr) or self._way_from(addr), datagrams)
+
+    def _way_from(self, addr: tuple[str, int]) -> DirectWay:
+        """
+        Say by which way datagrams come from somewhere: one object for each.
+        """
+        key = (addr[0], addr[1])  # there may be more in it, with IPv6
         way = self._ways.get(key)
         if way is None:
             if len(self._ways) >= MAX_KNOWN_WAYS:
                 self._ways.clear()
             way = self._ways[key] = DirectWay(TransportAddress(addr[0].partition("%")[0], addr[1]))
-        self._deliver(way, datagrams)
+        return way
 
     def send(self, address: TransportAddress, datagrams: Sequence[bytes]) -> None:
         """

@@ -389,18 +389,16 @@ class Link:
 
     def _send(self, datagrams: list[tuple[bytes, Way]]) -> None:
         """
-        Send datagrams, those with one way together.
+        Send datagrams, at least one, those with one way together.
         """
         batch: list[bytes] = []
-        current: Way | None = None
+        current = datagrams[0][1]
         for data, way in datagrams:
             if way is not current and way != current:
-                if batch and current is not None:
-                    self._policy.send(current, batch)
+                self._policy.send(current, batch)
                 batch, current = [], way
             batch.append(data)
-        if batch and current is not None:
-            self._policy.send(current, batch)
+        self._policy.send(current, batch)
 
     def _deliver(self, event: events.Event) -> None:
         """

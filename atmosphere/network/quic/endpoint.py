@@ -23,7 +23,7 @@ from atmosphere.network.stun.attributes import USERNAME
 from atmosphere.network.stun.message import Class, decode_message
 
 from .acceptance import Acceptance, Initial, Verdict, connection_id_of
-from .adapter import QUICConnection, encode_retry, encode_version_negotiation
+from .adapter import CONNECTION_ID_LENGTH, QUICConnection, encode_retry, encode_version_negotiation
 from .connection import Link, LinkPolicy
 from .core import CloseCode, LinkCore
 from .credentials import make_credentials
@@ -242,6 +242,8 @@ class LinkEndpoint:
         """
         Find the link that a datagram is for.
         """
+        if data[0] & 0xC0 == 0x40:  # a short header, as nearly all have
+            return self._routes.get(data[1 : 1 + CONNECTION_ID_LENGTH])
         if data[0] < 4:
             return self._link_of_check(data)
         connection_id = connection_id_of(data)

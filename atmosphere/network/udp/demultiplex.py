@@ -8,9 +8,10 @@ well-formed is the receiver's business.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 
-__all__ = ["Kind", "classify", "has_username", "is_stun", "is_stun_response"]
+__all__ = ["Kind", "are_quic", "classify", "has_username", "is_stun", "is_stun_response"]
 
 
 class Kind(Enum):
@@ -45,6 +46,8 @@ _FROM_ANYBODY = tuple(
     Kind.QUIC if kind is Kind.TURN_CHANNEL else kind for kind in _FROM_TURN_SERVER
 )
 
+_IS_QUIC = tuple(kind is Kind.QUIC for kind in _FROM_ANYBODY)
+
 _COOKIE = b"\x21\x12\xa4\x42"
 _USERNAME = 0x0006
 
@@ -59,6 +62,16 @@ def classify(data: bytes, *, from_turn_server: bool = False) -> Kind:
     if not data:
         return Kind.UNKNOWN
     return (_FROM_TURN_SERVER if from_turn_server else _FROM_ANYBODY)[data[0]]
+
+
+def are_quic(datagrams: Iterable[bytes]) -> bool:
+    """
+    Say whether all of several datagrams are QUIC's.
+    """
+    for data in datagrams:  # no generator: nearly always it is one datagram
+        if not data or not _IS_QUIC[data[0]]:
+            return False
+    return True
 
 
 def is_stun(data: bytes) -> bool:

@@ -109,9 +109,12 @@ class SegmentPort(Port):
             read += max(length, 1)
             if 0 < size <= self.maxPacketSize:
                 whole = view[:length]
-                self._hand_on(
-                    [whole[at : at + size].tobytes() for at in range(0, length, size)], addr[:2]
+                datagrams = (
+                    [whole.tobytes()]
+                    if size >= length
+                    else [whole[at : at + size].tobytes() for at in range(0, length, size)]
                 )
+                self._hand_on(datagrams, addr[:2])
 
     def _hand_on(self, datagrams: list[bytes], addr: tuple[str, int]) -> None:
         """
@@ -136,6 +139,9 @@ class SegmentPort(Port):
         @raise OSError: the system did not take one of them; those behind it
             are lost, as datagrams may be.
         """
+        if len(datagrams) == 1:
+            self.socket.sendto(datagrams[0], addr)
+            return
         for run in runs_of(datagrams):
             if len(run) == 1 or not self._splits or not self._write_run(run, addr):
                 for data in run:

@@ -37,7 +37,7 @@ from zope.interface import implementer
 
 from atmosphere.errors import ListenError
 
-from .demultiplex import Kind, classify, has_username, is_stun, is_stun_response
+from .demultiplex import Kind, are_quic, classify, has_username, is_stun, is_stun_response
 from .segment_port import SegmentPort
 
 __all__ = [
@@ -66,6 +66,10 @@ class Share(Enum):
     CLIENT = "client"
     BINDING = "binding"
     QUIC = "QUIC"
+
+
+#: Enums take a call or two of Python to be looked up or asked for their value.
+_QUIC = Share.QUIC.value
 
 
 @runtime_checkable
@@ -144,6 +148,7 @@ class SharedPort(DatagramProtocol):
         self.counters = {**{share.value: 0 for share in Share}, "dropped": 0}
         self._single: dict[Share, _Attachment] = {}
         self._clients: list[_Attachment] = []
+        self._quic: _Attachment | None = None
 
     @property
     def port(self) -> IUDPTransport:
@@ -203,6 +208,7 @@ class SharedPort(DatagramProtocol):
             raise ValueError(f"{share.value} is given to {self._single[share].protocol!r}")
         else:
             self._single[share] = attachment
+            self._quic = self._single.get(Share.QUIC)
         if self.transport is not None:
             protocol.makeConnection(attachment)
 
@@ -215,6 +221,7 @@ class SharedPort(DatagramProtocol):
         self._single = {
             share: each for share, each in self._single.items() if each.protocol is not protocol
         }
+        self._quic = self._single.get(Share.QUIC)
         for each in found:
             if cast(object, each.protocol.transport) is each:
                 each.protocol.doStop()
@@ -266,13 +273,13 @@ class SharedPort(DatagramProtocol):
         Hand on datagrams that came together; those of QUIC stay so, if their
         receiver has C{datagrams_received} too.
         """
-        quic = self._single.get(Share.QUIC)
+        quic = self._quic
         together = getattr(quic.protocol, "datagrams_received", None) if quic else None
-        if quic is None or together is None or any(classify(d) is not Kind.QUIC for d in datagrams):
+        if quic is None or together is None or not are_quic(datagrams):
             for datagram in datagrams:
                 self.datagramReceived(datagram, addr)
             return
-        self.counters[Share.QUIC.value] += len(datagrams)
+        self.counters[_QUIC] += len(datagrams)
         self._call(quic, together, datagrams, addr)
 
     def _call(
