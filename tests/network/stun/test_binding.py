@@ -2,6 +2,8 @@
 Tests for L{atmosphere.network.stun.binding}.
 """
 
+from typing import Any
+
 from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -9,8 +11,10 @@ from atmosphere.addresses import TransportAddress
 from atmosphere.network.stun.attributes import (
     CHANGE_REQUEST,
     ERROR_CODE,
+    OTHER_ADDRESS,
     PADDING,
     PRIORITY,
+    RESPONSE_ORIGIN,
     RESPONSE_PORT,
     SOFTWARE,
     UNKNOWN_ATTRIBUTES,
@@ -19,8 +23,11 @@ from atmosphere.network.stun.attributes import (
 )
 from atmosphere.network.stun.binding import (
     FORBIDDEN_PORTS,
+    PRIMARY,
+    SECOND_PORT,
     BindingLimits,
     BindingResponder,
+    Corner,
     SourceLimits,
 )
 from atmosphere.network.stun.message import Class, Message, decode_message, encode_message
@@ -208,3 +215,175 @@ class LimitTests(SynchronousTestCase):
             self.assertEqual(limits.allow(b"hit!", 0.0), number == 0)
             limits.allow(number.to_bytes(4, "big"), 0.0)
         self.assertEqual(len(limits), 3)
+
+
+FIRST, SECOND = TransportAddress("203.0.113.1", 3478), TransportAddress("203.0.113.1", 3479)
+
+
+def padded(*attributes: Any, size: int = 128) -> bytes:
+    """
+    Make a request that is padded to a size.
+    """
+    short = encode_message(Message(Class.REQUEST, ID, attributes))
+    padding = (PADDING, bytes(size - len(short) - 4))
+    return encode_message(Message(Class.REQUEST, ID, (*attributes, padding)))
+
+
+def change(*, address: bool = False, port: bool = False) -> Any:
+    """
+    Make CHANGE-REQUEST.
+    """
+    return CHANGE_REQUEST, ChangeRequest(address, port)
+
+
+class DialBackTests(SynchronousTestCase):
+    """
+    A server with more than one socket.
+    """
+
+    def responder(self) -> BindingResponder:
+        """
+        Make a server with two ports.
+        """
+        return BindingResponder(corners={PRIMARY: FIRST, SECOND_PORT: SECOND})
+
+    def assert_refused(self, responder: BindingResponder, data: bytes) -> None:
+        """
+        See that a request is answered by 420 for CHANGE-REQUEST, from where it came in.
+        """
+        answer = responder.answer(data, IPV4, 0.0)
+        assert answer is not None
+        message = decode_message(answer.data)
+        self.assertEqual(message.get(UNKNOWN_ATTRIBUTES), (CHANGE_REQUEST.number,))
+        self.assertEqual(answer.corner, PRIMARY)
+        self.assertLessEqual(len(answer.data) + 28, 1.4 * (len(data) + 28))
+
+    def test_plain(self) -> None:
+        """
+        Who does not ask for more gets the plain answer of 32 bytes.
+        """
+        answer = self.responder().answer(REQUEST, IPV4, 0.0)
+        assert answer is not None
+        self.assertEqual((len(answer.data), answer.corner), (32, PRIMARY))
+
+    def test_padded(self) -> None:
+        """
+        Who pads is told of the other socket.
+        """
+        for source in (IPV4, IPV6):
+            responder = self.responder()
+            answer = responder.answer(padded(), source, 0.0)
+            assert answer is not None
+            message = decode_message(answer.data)
+            self.assertEqual(answer.corner, PRIMARY)
+            self.assertEqual(message.get(XOR_MAPPED_ADDRESS), source)
+            host = "::" if source is IPV6 else FIRST.host
+            self.assertEqual(message.get(RESPONSE_ORIGIN), TransportAddress(host, 3478))
+            self.assertEqual(message.get(OTHER_ADDRESS), TransportAddress(host, 3479))
+            self.assertEqual(len(answer.data), 92 if source is IPV6 else 56)
+            self.assertEqual(responder.counters["dialled_back"], 1)
+
+    def test_change_port(self) -> None:
+        """
+        An answer comes from the other port, whichever was asked.
+        """
+        for asked, other in ((PRIMARY, SECOND_PORT), (SECOND_PORT, PRIMARY)):
+            answer = self.responder().answer(padded(change(port=True)), IPV4, 0.0, asked)
+            assert answer is not None
+            self.assertEqual(answer.corner, other)
+            origin = decode_message(answer.data).get(RESPONSE_ORIGIN)
+            self.assertEqual(origin, SECOND if other == SECOND_PORT else FIRST)
+
+    def test_change_nothing(self) -> None:
+        """
+        CHANGE-REQUEST without a wish is answered from where it came in.
+        """
+        answer = self.responder().answer(padded(change()), IPV4, 0.0, SECOND_PORT)
+        assert answer is not None
+        self.assertEqual(answer.corner, SECOND_PORT)
+
+    def test_no_other_address(self) -> None:
+        """
+        A server with one address refuses to answer from another, and does not keep silent.
+        """
+        for wish in (change(address=True), change(address=True, port=True)):
+            self.assert_refused(self.responder(), padded(wish))
+
+    def test_four_sockets(self) -> None:
+        """
+        With a second address the other socket is the one that differs in both.
+        """
+        corners = {
+            Corner(address, port): TransportAddress(f"203.0.113.{1 + address}", 3478 + port)
+            for address in (False, True)
+            for port in (False, True)
+        }
+        for asked in corners:
+            responder = BindingResponder(corners=dict(corners))
+            answer = responder.answer(padded(change(address=True, port=True)), IPV4, 0.0, asked)
+            assert answer is not None
+            across = Corner(not asked.is_other_address, not asked.is_other_port)
+            self.assertEqual(answer.corner, across)
+            self.assertEqual(decode_message(answer.data).get(OTHER_ADDRESS), corners[across])
+
+    def test_too_short(self) -> None:
+        """
+        No answer is longer than its request: short requests get the plain one, or a refusal.
+        """
+        for size in range(28, 60, 4):
+            answer = self.responder().answer(padded(size=size), IPV4, 0.0)
+            assert answer is not None
+            self.assertEqual(len(answer.data), 56 if size >= 56 else 32)
+        unpadded = encode_message(Message(Class.REQUEST, ID, (change(port=True),)))
+        self.assert_refused(self.responder(), unpadded)
+        self.assert_refused(self.responder(), padded(change(port=True), size=52))
+
+    def test_rate(self) -> None:
+        """
+        After 20 at once an address gets 10 a second; what is over is refused, not
+        dropped, lest it be taken for a filter.
+        """
+        responder = self.responder()
+        request = padded(change(port=True))
+        for now, good in ((0.0, 20), (1.0, 10)):
+            for _ in range(40):
+                responder.answer(request, IPV4, now)
+            self.assertEqual(responder.counters["dialled_back"], good)
+            responder.counters["dialled_back"] = 0
+        self.assertEqual(responder.counters["refused"], 50)
+        answer = responder.answer(padded(), IPV4, 1.0)
+        assert answer is not None
+        self.assertEqual(len(answer.data), 32)
+
+    def test_response_port(self) -> None:
+        """
+        Nobody has the server send to a port that did not ask.
+        """
+        answer = self.responder().answer(padded((RESPONSE_PORT, 53)), IPV4, 0.0)
+        assert answer is not None
+        self.assertEqual(decode_message(answer.data).get(UNKNOWN_ATTRIBUTES), (0x27,))
+
+    @settings(derandomize=True, max_examples=200, deadline=None)
+    @given(
+        st.lists(
+            st.one_of(
+                st.builds(lambda a, p: change(address=a, port=p), st.booleans(), st.booleans()),
+                st.builds(lambda n: (PADDING, bytes(n)), st.integers(0, 120)),
+                st.just((SOFTWARE, "x")),
+            ),
+            max_size=4,
+        ),
+        st.sampled_from((IPV4, IPV6)),
+    )
+    def test_no_amplification(self, attributes: list[Any], source: TransportAddress) -> None:
+        """
+        However a request is put together, its answer is at most 1.4 times as long on
+        the wire, and no longer at all if it goes out by another socket.
+        """
+        data = encode_message(Message(Class.REQUEST, ID, tuple(attributes)))
+        answer = self.responder().answer(data, source, 0.0)
+        assert answer is not None
+        header = WIRE[source]
+        self.assertLessEqual(len(answer.data) + header, 1.4 * (len(data) + header))
+        if answer.corner != PRIMARY:
+            self.assertLessEqual(len(answer.data), len(data))

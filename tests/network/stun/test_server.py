@@ -14,11 +14,17 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from typing_extensions import override
 
 from atmosphere.addresses import TransportAddress
-from atmosphere.network.stun.attributes import XOR_MAPPED_ADDRESS
-from atmosphere.network.stun.binding import BindingLimits
+from atmosphere.network.stun.attributes import (
+    CHANGE_REQUEST,
+    OTHER_ADDRESS,
+    PADDING,
+    XOR_MAPPED_ADDRESS,
+)
+from atmosphere.network.stun.binding import PRIMARY, SECOND_PORT, BindingLimits
 from atmosphere.network.stun.client import StunClient
 from atmosphere.network.stun.message import Class, Message, decode_message, encode_message
-from atmosphere.network.stun.server import BindingServer
+from atmosphere.network.stun.server import BindingServer, BindingSockets
+from atmosphere.network.stun.values import ChangeRequest
 
 from .wire import Wire
 
@@ -92,6 +98,42 @@ class BindingServerTests(SynchronousTestCase):
         self.assertEqual(self.server.counters["unsent"], 1)
         self.server.doStop()
         self.server.datagramReceived(REQUEST, ("192.0.2.8", 40000))
+
+
+class BindingSocketsTests(SynchronousTestCase):
+    """
+    Sockets that answer for each other.
+    """
+
+    def request(self) -> bytes:
+        """
+        Make a request to be answered from the other port.
+        """
+        attributes = ((CHANGE_REQUEST, ChangeRequest(False, True)), (PADDING, bytes(96)))
+        return encode_message(Message(Class.REQUEST, bytes(12), attributes))
+
+    def test_other_socket(self) -> None:
+        """
+        The answer leaves by the other socket, until that is closed.
+        """
+        clock = Clock()
+        sockets = BindingSockets(clock)
+        first, second = sockets.protocol(PRIMARY), sockets.protocol(SECOND_PORT)
+        wires = Wire(), Wire()
+        peer = ("192.0.2.7", 40000)
+        first.makeConnection(wires[0])
+        first.datagramReceived(self.request(), peer)
+        self.assertEqual(first.counters["refused"], 1)
+        second.makeConnection(wires[1])
+        first.datagramReceived(self.request(), peer)
+        self.assertEqual([len(each.sent) for each in wires], [1, 1])
+        ((answer, address),) = wires[1].sent
+        self.assertEqual(address, peer)
+        self.assertEqual(decode_message(answer).get(OTHER_ADDRESS).__class__, TransportAddress)
+        second.doStop()
+        first.datagramReceived(self.request(), peer)
+        self.assertEqual([len(each.sent) for each in wires], [2, 1])
+        self.assertEqual(first.counters["dialled_back"], 1)
 
 
 class SocketTests(TestCase):
