@@ -109,6 +109,37 @@ class ContractTests(SynchronousTestCase):
         self.assertEqual(len(got), 300)
         self.assertFalse(pair.dialler.is_over)
 
+    def test_what_was_accepted(self) -> None:
+        """
+        The library says whether datagrams were new and well encrypted, before the
+        handshake is over and after.
+        """
+        pair = Pair()
+        first = pair.flight[0]
+        self.assertFalse(pair.listener.receive_datagrams([first[:60] + bytes(1140)], 0.0))
+        self.assertTrue(pair.listener.receive_datagrams([first], 0.0))
+        self.assertFalse(pair.listener.receive_datagrams([first], 0.0))
+        pair.run()
+        pair.dialler.send_stream(0, b"x")
+        (data,) = pair.dialler.datagrams_to_send(pair.now)
+        spoilt = data[:-1] + bytes([data[-1] ^ 1])
+        self.assertFalse(pair.listener.receive_datagrams([spoilt, b"\x40" + bytes(40)], pair.now))
+        self.assertTrue(pair.listener.receive_datagrams([spoilt, data], pair.now))
+        self.assertFalse(pair.listener.receive_datagrams([data], pair.now))
+
+    def test_no_compressed_certificates(self) -> None:
+        """
+        The library can unpack certificates, but neither offers to nor does here.
+        """
+        pair = Pair()
+        context = pair.dialler._connection.tls
+        assert context is not None
+        self.assertIn("_compress_certificate_algorithms", vars(context))
+        self.assertIsNone(vars(context)["_compress_certificate_algorithms"])
+        unpack = context._client_handle_compressed_certificate
+        self.assertRaises(qh3.tls.AlertBadCertificate, unpack, Buffer(data=b""))
+        self.assertTrue(hasattr(qh3.tls.Context, "_client_handle_compressed_certificate"))
+
     def test_other_users_keep_their_limit(self) -> None:
         """
         Programs that use the library beside us are left alone.
@@ -138,7 +169,7 @@ class ContractTests(SynchronousTestCase):
                 end.handle_timer(pair.now)
         pair.collect()
         (ended,) = pair.seen(pair.listener, Terminated)
-        self.assertEqual(ended, Terminated("good-bye"))
+        self.assertEqual(ended, Terminated("good-bye", code=0))
         self.assertTrue(pair.listener.is_over)
         self.assertIsNone(pair.listener.get_timer())
 
@@ -196,7 +227,7 @@ class GuardTests(SynchronousTestCase):
         came = pair.events[pair.listener][before:]
         (said,) = [each for each in came if isinstance(each, events.StreamDataReceived)]
         self.assertEqual((said.data, said.end_stream), (b"last words", True))
-        self.assertEqual(came[-1], Terminated("good-bye"))
+        self.assertEqual(came[-1], Terminated("good-bye", code=0))
         self.assertEqual([type(each) for each in came].count(Terminated), 1)
 
     def test_short_ways(self) -> None:

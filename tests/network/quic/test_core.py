@@ -28,6 +28,7 @@ from .core_case import (
     LATENCY,
     LISTENER,
     OTHER,
+    TO_DIALLER,
     TO_LISTENER,
     CoreCase,
     make_dialler,
@@ -76,10 +77,9 @@ class ConnectTests(CoreCase):
         self.run_for(10 * LATENCY)
         listener.refuse("no member of this mesh")
         self.run_for(10)
-        for end in (dialler, listener):
-            self.assertEqual(
-                self.saw(end, events.Closed), [events.Closed("no member of this mesh")]
-            )
+        reason = "no member of this mesh"
+        for end, text in ((dialler, f"it refused: {reason}"), (listener, reason)):
+            self.assertEqual(self.saw(end, events.Closed), [events.Closed(text)])
             self.assertEqual(len(self.saw(end, events.Ended)), 1)
             self.assertIsNone(end.get_timer())
 
@@ -392,3 +392,43 @@ class NudgeTests(CoreCase):
         data = b"".join(each.data for each in self.saw(listener, events.StreamData))
         self.assertEqual(data, b"beforebehind")
         self.assertEqual(dialler.streams.waiting(stream), 0)
+
+
+class BeliefTests(CoreCase):
+    """
+    A way counts as the peer's when something came by it that the peer alone can send.
+    """
+
+    ELSEWHERE = DirectWay(TransportAddress("203.0.113.9", 9999))
+
+    def test_garbage(self) -> None:
+        """
+        Noise that bears our connection ID, and what was heard before, teach no way.
+        """
+        dialler, listener = self.link_up()
+        before = listener.paths.snapshot()
+        dialler.streams.open("echo")
+        sent = [data for data, _ in dialler.datagrams_to_send(self.now)]
+        for data in sent:
+            listener.receive_datagram(data, TO_DIALLER, self.now)
+        listener.next_event()
+        for data in sent:
+            listener.receive_datagram(data[:-1] + bytes([data[-1] ^ 1]), self.ELSEWHERE, self.now)
+            listener.receive_datagram(data[:9] + bytes(50), self.ELSEWHERE, self.now)
+            listener.receive_datagram(data, self.ELSEWHERE, self.now)
+        listener.next_event()
+        ways = [each.way for each in listener.paths.snapshot()]
+        self.assertEqual(ways, [each.way for each in before])
+        self.assertEqual(listener._pending, [])
+
+    def test_real(self) -> None:
+        """
+        A datagram of the peer's does, though noise came with it.
+        """
+        dialler, listener = self.link_up()
+        dialler.streams.open("echo")
+        for data, _ in dialler.datagrams_to_send(self.now):
+            listener.receive_datagram(data[:9] + bytes(50), self.ELSEWHERE, self.now)
+            listener.receive_datagram(data, self.ELSEWHERE, self.now)
+        listener.next_event()
+        self.assertIn(self.ELSEWHERE, [each.way for each in listener.paths.snapshot()])

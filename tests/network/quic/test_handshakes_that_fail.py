@@ -339,6 +339,21 @@ class TransportTests(RefusedCase):
         self.stranger.dial(self.node)
         self.refused("the handshake did not end within 15 s", within=15.0, is_told=False)
 
+    def test_no_initial(self) -> None:
+        """
+        What looks like an Initial and is not encrypted as one gets no answer, no
+        place among the half-open links and no line in the log.
+        """
+        self.stranger.mangle = lambda data: data[:60] + bytes(each ^ 0x5A for each in data[60:])
+        self.stranger.dial(self.node)
+        self.world.run(0.1)
+        self.assertEqual(self.node.endpoint._links, {})
+        self.assertGreaterEqual(self.node.endpoint.counters.dropped, 1)
+        self.stranger.stop()
+        self._nothing_was_delivered()
+        self._nothing_is_left()
+        self.assertEqual((self.lines, self.stranger.heard), ([], []))
+
     def test_garbage_in_initial(self) -> None:
         """
         An Initial that is well encrypted and holds no ClientHello ends at once.
