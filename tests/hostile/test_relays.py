@@ -1,26 +1,107 @@
 """
-Tests of nodes whose relays are hostile: programs that run.
+Tests of clients whose relays are hostile: a process that lies in every way we know.
 """
 
 from __future__ import annotations
 
-from tests.end_to_end.harness import EndToEndTestCase
+import secrets
+from typing import Any
 
-from .relays import WORST, attack
+from twisted.internet import reactor  # noqa: TID251, real sockets are the point here
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.trial.unittest import TestCase
+from typing_extensions import override
+
+from atmosphere.identity import NodeKey
+from atmosphere.network.relay.client import RelayClient
+from atmosphere.network.relay.frames import HelloCredentials
+
+from .bad_relay import MANNERS
+from .relays import bad_relays
+
+#: Seconds for which the clients bear it.
+WATCHED = 2.5
+
+#: By its back-off a client dials so often in that time, at most.
+MOST = 5
+
+#: They break no rule, or not so soon.
+MAY_STAY = {"raw: garbage", "unknown nodes", "huge numbers", "empty fragments", "drips"}
 
 
-class HostileRelayTests(EndToEndTestCase):
+class HostileRelayTests(TestCase):
     """
-    A node with one good relay and seven bad ones.
+    A client for each manner, all in one process.
     """
 
-    def test_worst(self) -> None:
+    timeout = 30
+
+    @override
+    def setUp(self) -> None:
+        self.clients: dict[str, RelayClient] = {}
+        self.changes: dict[str, int] = dict.fromkeys(MANNERS, 0)
+        self.errors: dict[str, str] = {}
+        self.taken = 0
+        self.looked = self.slowest = 0.0
+
+    def client(self, manner: str, port: int) -> None:
         """
-        The node admits another by the good relay and answers its pings; it dials the bad
-        ones ever more rarely, and neither its memory nor its log grows by them.
+        Start a client.
         """
-        found = attack(self, WORST, 1.0)
-        self.assertEqual(found.failed, 0)
-        self.assertGreaterEqual(len(found.connections), len(WORST) - 1)
-        self.assertLess(max(found.connections.values()), 24)
-        self.assertLess(found.grown, 24 * 2**20)
+
+        def changed(client: RelayClient) -> None:
+            self.changes[manner] += 1
+            if client.error is not None:
+                self.errors[manner] = client.error
+
+        def took(*_: object) -> None:
+            self.taken += 1
+
+        world: Any = reactor
+        self.clients[manner] = RelayClient(
+            world,
+            f"ws://127.0.0.1:{port}",
+            NodeKey(secrets.token_bytes(32)),
+            entropy=secrets.token_bytes,
+            wall=lambda: 1e9,
+            random=lambda: 0.0,
+            hello=HelloCredentials,
+            on_datagrams=took,
+            on_change=changed,
+        )
+        self.clients[manner].startService()
+
+    def look(self) -> None:
+        """
+        Note how long others had to wait for their turn.
+        """
+        now = self.clock.seconds()
+        self.slowest = max(self.slowest, now - self.looked)
+        self.looked = now
+
+    async def test_every_manner(self) -> None:
+        """
+        Each client leaves a relay that breaks the rules, says why, and dials it ever more
+        rarely; none is told of more changes than a peer would bear, none raises, and none
+        keeps the others from their turn.
+        """
+        self.clock: Any = reactor
+        self.looked = self.clock.seconds()
+        looking = LoopingCall(self.look)
+        with bad_relays() as dialled:
+            for manner, port in dialled.ports.items():
+                self.client(manner, port)
+            looking.start(0.02)
+            await deferLater(self.clock, WATCHED, lambda: None)
+            looking.stop()
+            stopped: list[Deferred[None]] = [each.stopService() for each in self.clients.values()]
+            await gatherResults(stopped)
+        self.assertEqual(set(dialled.counts), set(MANNERS))
+        for manner in MANNERS:
+            self.assertLessEqual(dialled.counts[manner], MOST, manner)
+            self.assertLess(self.changes[manner], 64, manner)
+            if manner not in MAY_STAY:
+                self.assertIn("127.0.0.1", self.errors.get(manner, ""), manner)
+        self.assertGreater(self.taken, 0)
+        self.assertLess(self.slowest, 2.0)
