@@ -274,7 +274,7 @@ class MeshJoin:
         """
 
         async def join(service: NodeService) -> dict[str, Any]:
-            text = code if isinstance(code, str) else code.code
+            text = code if isinstance(code, str) else code.to_compact()
             return await service.join(
                 text, capabilities=self._capabilities, timeout=timeout, emit=self.on_waiting
             )

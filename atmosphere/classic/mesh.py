@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.classic.test_mesh -*-
+# -*- test-case-name: tests.classic.test_join -*-
 """
 Nodes and meshes, by the original's names: thin faces over our own.
 """

@@ -2,7 +2,7 @@
 """
 The conversation by which a machine joins: the side that lets in.
 
-The other one is in L{atmosphere.mesh.join}, the format in
+The other one is in L{atmosphere.mesh.joiner}, the format in
 C{docs/protocols/join.md}.
 """
 
@@ -18,14 +18,14 @@ from atmosphere.statements import Fields
 
 from .framing import MessageReader, encode_message
 from .invitation import PROOF_LENGTH
-from .join import (
+from .join_code import INVITE_LENGTH
+from .joiner import (
     MAXIMUM_REASON,
     MAXIMUM_REPLY,
     MAXIMUM_TOTAL,
     MAXIMUM_WANTED,
     Introduced,
 )
-from .join_code import INVITE_LENGTH
 from .request import RequestAsked, decode_request
 
 __all__ = ["Broken", "Issuer", "RedeemAsked", "RequestAsked"]

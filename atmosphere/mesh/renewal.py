@@ -24,7 +24,7 @@ from atmosphere.text import escape_peer_text
 
 from .framing import MessageReader, encode_message
 from .issuer import MAXIMUM_REQUEST, Broken
-from .join import MAXIMUM_CHAIN, Declined
+from .joiner import MAXIMUM_CHAIN, Declined
 
 __all__ = ["RenewalAsked", "RenewalIssuer", "Renewed", "Renewing", "renewal_rule"]
 

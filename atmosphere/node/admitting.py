@@ -14,8 +14,9 @@ from twisted.internet.defer import Deferred
 from atmosphere.engine_driver import EngineClock
 from atmosphere.errors import ConfigurationError, JoinError
 from atmosphere.identity import NodeID
-from atmosphere.mesh.join import Admitted, Waiting
+from atmosphere.mesh.invitation import Invitation
 from atmosphere.mesh.join_code import JoinCode
+from atmosphere.mesh.joiner import Admitted, Waiting
 
 from .api import JSON, Emit
 from .approving import Approvals
@@ -112,6 +113,13 @@ class AdmittingNode(FoundingNode):
             "warnings": warnings,
         }
 
+    def keep_invitation(self, invitation: Invitation) -> None:
+        """
+        Have a code redeemed here that was made elsewhere in this process, with this
+        node's key.
+        """
+        self._invitations.add(invitation)
+
     def invitations(self) -> list[JSON]:
         """
         List the invitations that this node gave.
@@ -154,21 +162,32 @@ class AdmittingNode(FoundingNode):
     # Being let in.
 
     def join(
-        self, code: str, *, timeout: float | None = None, emit: Emit = lambda line: None
+        self,
+        code: str,
+        *,
+        capabilities: Sequence[str] = (),
+        timeout: float | None = None,
+        emit: Emit = lambda line: None,
     ) -> Deferred[JSON]:
         """
         Become a member by a join code.
-        """
-        return Deferred.fromCoroutine(self._join(code, timeout, emit))
 
-    async def _join(self, text: str, timeout: float | None, emit: Emit) -> JSON:
+        @param capabilities: words about this node, for the admin that is to approve.
+        """
+        return Deferred.fromCoroutine(self._join(code, capabilities, timeout, emit))
+
+    async def _join(
+        self, text: str, capabilities: Sequence[str], timeout: float | None, emit: Emit
+    ) -> JSON:
         """
         Do what L{join} says.
         """
         code = read_code(text, self._wall())
         if code.is_old:
             target = target_of(code, self._wall())
-            return await self.request_to_join(target, timeout=timeout, emit=emit)
+            return await self.request_to_join(
+                target, capabilities=capabilities, timeout=timeout, emit=emit
+            )
         with self._joining(code.mesh_id):
             admitted = await self._redeem(code)
         return await self._joined(admitted, code.issuer)

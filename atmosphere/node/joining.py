@@ -26,7 +26,7 @@ from atmosphere.mesh.invitation import (
     redeem_rule,
 )
 from atmosphere.mesh.issuer import REFUSAL_DELAY, Broken, Issuer, RedeemAsked, RequestAsked
-from atmosphere.mesh.join import SERVICE, Admitted, Asker, Declined, Waiting
+from atmosphere.mesh.joiner import SERVICE, Admitted, Asker, Declined, Waiting
 from atmosphere.network.path.reports import PathEvent, PathSilent
 from atmosphere.network.path.ways import Way, way_source
 from atmosphere.network.quic.connection import Link

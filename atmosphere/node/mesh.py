@@ -23,7 +23,7 @@ from atmosphere.membership import (
     membership_of,
     verify_chain,
 )
-from atmosphere.mesh.join import Admitted, Introduced
+from atmosphere.mesh.joiner import Admitted, Introduced
 from atmosphere.mesh.record import sign_record
 from atmosphere.mesh.roster import Change, Cloned, Joined, Left, Member, Roster, Updated
 

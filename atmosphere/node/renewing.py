@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from atmosphere.errors import AtmosphereError, LinkError, MembershipError, StreamRefusedError
-from atmosphere.mesh.join import Declined
+from atmosphere.mesh.joiner import Declined
 from atmosphere.mesh.renewal import (
     SERVICE,
     RenewalAsked,

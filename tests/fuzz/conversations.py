@@ -25,7 +25,7 @@ from atmosphere.errors import DecodeError, LinkError
 from atmosphere.membership import verify_chain
 from atmosphere.mesh.gossip import Gossip, GossipExchange
 from atmosphere.mesh.issuer import Issuer
-from atmosphere.mesh.join import Joiner
+from atmosphere.mesh.joiner import Joiner
 from atmosphere.mesh.renewal import RenewalIssuer, Renewing
 from atmosphere.mesh.roster import Roster
 from atmosphere.network.quic.stream_table import StreamTable

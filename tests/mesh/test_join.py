@@ -1,5 +1,5 @@
 """
-Tests for L{atmosphere.mesh.join} and L{atmosphere.mesh.issuer}.
+Tests for L{atmosphere.mesh.joiner} and L{atmosphere.mesh.issuer}.
 """
 
 from dataclasses import replace
@@ -13,7 +13,7 @@ from atmosphere.membership import found_mesh, issue_revocations
 from atmosphere.mesh.framing import encode_message
 from atmosphere.mesh.invitation import Reason, Redeemed, Refused, invitation_of, redeem_rule
 from atmosphere.mesh.issuer import REFUSAL, Broken, Issuer, RedeemAsked
-from atmosphere.mesh.join import MAXIMUM_TOTAL, Admitted, Declined, Joiner
+from atmosphere.mesh.joiner import MAXIMUM_TOTAL, Admitted, Declined, Joiner
 from atmosphere.mesh.join_code import JoinCode, issue_join_code
 from tests.mesh_fixtures import (
     ADMIN_CHAIN,

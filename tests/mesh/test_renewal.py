@@ -15,7 +15,7 @@ from atmosphere.membership import (
 )
 from atmosphere.mesh.framing import encode_message
 from atmosphere.mesh.issuer import Broken
-from atmosphere.mesh.join import Declined
+from atmosphere.mesh.joiner import Declined
 from atmosphere.mesh.renewal import (
     RenewalAsked,
     RenewalIssuer,

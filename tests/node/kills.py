@@ -32,7 +32,7 @@ from atmosphere.mesh.invitation import (
     redeem_proof,
     redeem_rule,
 )
-from atmosphere.mesh.join import Admitted
+from atmosphere.mesh.joiner import Admitted
 from atmosphere.mesh.join_code import JoinCode, issue_join_code
 from atmosphere.node.config import NodeConfig
 from atmosphere.node.mesh import NodeMesh

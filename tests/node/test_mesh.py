@@ -13,7 +13,7 @@ from atmosphere.addresses import TransportAddress
 from atmosphere.errors import JoinError, MembershipError
 from atmosphere.identity import NodeKey
 from atmosphere.membership import issue_revocations
-from atmosphere.mesh.join import Admitted
+from atmosphere.mesh.joiner import Admitted
 from atmosphere.mesh.roster import Change, Joined, Left, Revoked, Updated
 from atmosphere.node.config import NodeConfig
 from atmosphere.node.mesh import NodeMesh

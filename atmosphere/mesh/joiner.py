@@ -36,7 +36,6 @@ __all__ = [
     "Admitted",
     "Asker",
     "Declined",
-    "JoinCode",
     "Joiner",
     "Requester",
     "Waiting",

@@ -1,0 +1,44 @@
+"""
+The names of L{atmosphere.network}, where programs of old may look for them.
+
+They are looked up when they are asked for: importing this package loads nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+from atmosphere.lazy import lazy_names
+
+__all__ = [
+    "DEFAULT_RELAYS",
+    "ConnectionAttempt",
+    "NATTraversal",
+    "NetworkInfo",
+    "PublicEndpoint",
+    "RelayClient",
+    "RelayInfo",
+    "RelayServer",
+    "discover_public_ip",
+    "establish_p2p_connection",
+    "gather_network_info",
+    "get_local_ip",
+    "punch_hole",
+]
+
+if TYPE_CHECKING:
+    from atmosphere.network import (
+        DEFAULT_RELAYS,
+        ConnectionAttempt,
+        NATTraversal,
+        NetworkInfo,
+        PublicEndpoint,
+        RelayClient,
+        RelayInfo,
+        RelayServer,
+        discover_public_ip,
+        establish_p2p_connection,
+        gather_network_info,
+        get_local_ip,
+        punch_hole,
+    )
+else:
+    __getattr__, __dir__ = lazy_names(__name__, {"atmosphere.network": __all__})
