@@ -38,9 +38,6 @@ from .values import ChangeRequest
 
 __all__ = ["DialBackProbe", "Finished", "MappingProbe", "Probe", "other_socket"]
 
-#: Seconds after which a probe ends whatever is missing.
-LONGEST = 5.0
-
 #: Requests are padded to so many bytes: more than any answer has that we want.
 PADDED = 128
 
@@ -136,7 +133,7 @@ class Probe:
         self._later: list[tuple[float, Callable[[float], None]]] = []
         self._sent_to: set[TransportAddress] = set()
         self._events: deque[Finished] = deque()
-        self._deadline: float | None = now + LONGEST
+        self._is_over = False
         by_host = {each.host: each for each in reversed(servers)}
         self._servers = [_Server(each) for each in servers if by_host[each.host] is each]
         for server in self._servers:
@@ -168,7 +165,7 @@ class Probe:
         """
         Say when something is due.
         """
-        times = [self._transactions.get_timer(), self._deadline, *(due for due, _ in self._later)]
+        times = [self._transactions.get_timer(), *(due for due, _ in self._later)]
         return min((each for each in times if each is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -180,10 +177,6 @@ class Probe:
             each[1](now)
         self._transactions.handle_timer(now)
         self._handle(now)
-        if self._deadline is not None and now >= self._deadline:
-            for server in self._servers:
-                self._finish(server)
-            self._look()
 
     def next_event(self) -> Finished | None:
         """
@@ -247,15 +240,13 @@ class Probe:
         """
         self._drop(server)
         server.is_done = True
-        if server.finding.mapped is None and server.finding.error is None:
-            server.finding = replace(server.finding, error="no response")
 
     def _look(self) -> None:
         """
         End once all servers are done with.
         """
-        if self._deadline is not None and all(each.is_done for each in self._servers):
-            self._deadline = None
+        if not self._is_over and all(each.is_done for each in self._servers):
+            self._is_over = True
             self._later = []
             self._events.append(Finished(tuple(each.finding for each in self._servers)))
 
