@@ -12,6 +12,7 @@ from treq.client import HTTPClient
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
+    FirstError,
     TimeoutError as TooLate,
     gatherResults,
 )
@@ -23,6 +24,7 @@ from typing_extensions import override
 
 from atmosphere.errors import ConfigurationError, RelayError
 from atmosphere.network.relay.endpoint import describe_failure, parse_relay_url
+from atmosphere.network.relay.pair_client import is_cancellation
 from atmosphere.network.relay.selection import RelayInfo
 
 from .world import World
@@ -90,9 +92,9 @@ async def _ask(world: World, relay: RelayInfo) -> float:
             allow_redirects=False,
             reactor=world.reactor,
         )
-    except CancelledError:
-        raise
     except Exception as problem:
+        if is_cancellation(problem):
+            raise CancelledError() from problem
         raise RelayError(describe_failure(url, Failure(problem))) from problem
     elapsed = world.reactor.seconds() - begin
     page = _Page()
@@ -127,6 +129,8 @@ async def measure(world: World, relays: Sequence[RelayInfo]) -> None:
 
     @param relays: their C{latency_ms} is set, to L{None} for those that do not answer.
     """
-    await gatherResults(
-        [Deferred.fromCoroutine(_measure(world, each)) for each in relays], consumeErrors=True
-    )
+    measuring = [Deferred.fromCoroutine(_measure(world, each)) for each in relays]
+    try:
+        await gatherResults(measuring, consumeErrors=True)
+    except FirstError as error:
+        error.subFailure.raiseException()

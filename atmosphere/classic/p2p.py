@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 from typing_extensions import override
 
@@ -254,6 +254,8 @@ async def _meet(
         if isinstance(outcome, tuple):
             winner = outcome[0]
             return outcome[0]
+        if any(failure.check(CancelledError) for _, failure in outcome):
+            raise CancelledError()  # which a C{DeferredList} keeps to itself
         raise RelayError(outcome[0][1].getErrorMessage() if outcome else "no address of ours fits")
     finally:
         leaving = []

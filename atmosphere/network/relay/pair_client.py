@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from autobahn.twisted.websocket import WebSocketClientFactory
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -28,7 +29,7 @@ from .frames import MAX_MESSAGE
 from .framing import FrameCutter, mask_in_place, message_header
 from .streams import BatchedTimer, ClientStream, send_at_once
 
-__all__ = ["PairClient", "PairOwner", "connect_session"]
+__all__ = ["PairClient", "PairOwner", "connect_session", "is_cancellation"]
 
 PING_INTERVAL = 15.0
 PING_TIMEOUT = 30.0
@@ -276,6 +277,17 @@ class _Factory(WebSocketClientFactory):
         return self.protocol_of
 
 
+def is_cancellation(problem: BaseException) -> bool:
+    """
+    Say whether an error of Twisted's endpoints or agents means that we gave up
+    ourselves.
+    """
+    if isinstance(problem, (CancelledError, ConnectingCancelledError)):
+        return True
+    reasons = getattr(problem, "reasons", ())
+    return any(isinstance(each.value, CancelledError) for each in reasons)
+
+
 def connect_session(
     reactor: Any,
     url: RelayURL,
@@ -321,9 +333,9 @@ def connect_session(
         opened = client.opened
         try:
             await endpoint.connect(factory)
-        except CancelledError:
-            raise
         except Exception as problem:
+            if is_cancellation(problem):
+                raise CancelledError() from problem
             raise RelayError(describe_failure(url, Failure(problem))) from problem
         try:
             await opened

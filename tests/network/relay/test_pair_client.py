@@ -254,7 +254,7 @@ class RefusalTests(PairCase):
             self.network.advance(delay)
             if not connecting.called:
                 connecting.cancel()
-                self.failureResultOf(connecting, CancelledError, RelayError)
+                self.failureResultOf(connecting, CancelledError)
             else:
                 self.successResultOf(connecting).leave()
             self.network.advance(5)
