@@ -22,7 +22,7 @@ from pathlib import Path
 
 from atmosphere.errors import StateError
 
-from .database_file import SIDES, check_files, read_version, set_all_aside, side
+from .database_file import SIDES, check_files, explain, read_version, set_all_aside, side
 from .state_file import flush_directory
 
 __all__ = ["MeshDatabase", "StoredMember"]
@@ -107,20 +107,24 @@ class MeshDatabase:
         wall: Callable[[], float],
         notice: Callable[[str], None],
         may_write: bool = True,
+        outcome: Callable[[str | None], None] = lambda problem: None,
     ) -> None:
         """
         @param notice: is told, in one line for people, what was mended.
+        @param outcome: is told of each transaction why the disk refused it, or
+            C{None} if it did not.
         @raise StateError: open to others, in a newer format, or not to be
             opened.
         """
         self.path = path
         self._may_write = may_write
+        self._outcome = outcome
         self._connection: sqlite3.Connection | None
         try:
             self._connection = self._connect()
             return
         except (sqlite3.OperationalError, OSError) as error:
-            raise StateError(f"{path} cannot be opened: {error}") from None
+            raise StateError(f"{path} cannot be opened: {explain(path, error)}") from None
         except sqlite3.DatabaseError as error:
             if not may_write:
                 raise StateError(f"{path} is damaged: {error}") from None
@@ -147,11 +151,31 @@ class MeshDatabase:
                 return connection
             self._create()
         if side(self.path, "-wal").exists():
-            self._refuse_newer(*read_version(self.path))
+            with contextlib.suppress(sqlite3.OperationalError):  # a full disk
+                self._refuse_newer(*read_version(self.path))
+        try:
+            return self._open()
+        except sqlite3.OperationalError:
+            if not self._may_write:
+                raise
+            return self._open(has_index=False)  # which a full disk has no room for
+
+    def _open(self, *, has_index: bool = True) -> sqlite3.Connection:
+        """
+        Open the file and check it.
+
+        @param has_index: whether the index of the log is a file, as usual. Without it
+            nobody else can read the database meanwhile.
+        @raise sqlite3.DatabaseError: it is damaged.
+        """
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=5)
         connection.text_factory = _text
         try:
+            if not has_index:
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._prepare(connection)
+            if not has_index:
+                side(self.path, "-shm").unlink(missing_ok=True)  # what there was room for
         except BaseException:
             connection.close()
             raise
@@ -242,7 +266,10 @@ class MeshDatabase:
         try:
             yield
         except sqlite3.Error as error:
-            raise StateError(f"{self.path}: {error}") from error
+            problem = f"{self.path}: {explain(self.path, error)}"
+            if isinstance(error, sqlite3.OperationalError):
+                self._outcome(problem)
+            raise StateError(problem) from error
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -253,6 +280,7 @@ class MeshDatabase:
         with self._errors():
             connection = self._awake()
             connection.execute("BEGIN IMMEDIATE")
+            before = connection.total_changes
             try:
                 yield connection
             except BaseException:
@@ -265,6 +293,8 @@ class MeshDatabase:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            if connection.total_changes != before:
+                self._outcome(None)
 
     def fold(self) -> None:
         """

@@ -19,10 +19,28 @@ from atmosphere.errors import StateError
 
 from .state_file import check_private, set_aside
 
-__all__ = ["SIDES", "check_files", "read_version", "set_all_aside", "side"]
+__all__ = ["SIDES", "check_files", "explain", "read_version", "set_all_aside", "side"]
 
 #: What SQLite keeps beside a database in write-ahead mode.
 SIDES = ("-wal", "-shm")
+
+
+#: With less room SQLite fails, and does not always say why.
+LITTLE = 64 * 1024
+
+
+def explain(path: Path, error: Exception) -> str:
+    """
+    Say what SQLite complains of, and that the disk is full if it is.
+    """
+    text = str(error)
+    if "full" in text or isinstance(error, sqlite3.IntegrityError):
+        return text
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return text
+    return f"{text}: the disk is full" if found.f_bavail * found.f_frsize < LITTLE else text
 
 
 def side(path: Path, ending: str) -> Path:

@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from atmosphere import __version__
 from atmosphere.engine_driver import EngineClock
+from atmosphere.errors import StateError
 from atmosphere.mesh.join_code import JoinCode
 from atmosphere.mesh.roster import Change, Joined, Left, Member
 from atmosphere.network.nat.candidates import Interface
@@ -130,7 +131,9 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
             entropy=entropy,
             policy=PathPolicy(config.path_policy),
         )
-        self.standing = Standing(config, self.mesh, self.links, self.surroundings, wall=wall)
+        self.standing = Standing(
+            config, self.mesh, self.links, self.surroundings, wall=wall, store=store
+        )
         self.streaming = Streaming(reactor, self.links, self.find)
         self.forwarding = Forwarding(reactor, store, self.mesh, self.streaming, self.find)
         self.forwarding.setServiceParent(self)
@@ -182,7 +185,10 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
             first_time=wanted is None and kept is None,
         )
         if wanted is None and kept is None:
-            self._store.save_udp_port(taken)
+            try:
+                self._store.save_udp_port(taken)
+            except StateError as error:
+                self._log.error("the next start may take another port: {error}", error=error)
         super().privilegedStartService()
         node_began(self)
 

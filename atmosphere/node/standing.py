@@ -16,6 +16,7 @@ from .config import NodeConfig
 from .links import NodeLinks
 from .mesh import NodeMesh
 from .pinging import path_of
+from .store import NodeStore
 from .surroundings import Surroundings
 
 __all__ = ["Standing"]
@@ -37,12 +38,17 @@ class Standing:
         surroundings: Surroundings,
         *,
         wall: Callable[[], float],
+        store: NodeStore,
     ) -> None:
+        """
+        @param store: knows what was found damaged, and whether the disk keeps anything.
+        """
         self._config = config
         self._mesh = mesh
         self._links = links
         self._surroundings = surroundings
         self._wall = wall
+        self._store = store
 
     def heard(self, node: NodeID) -> None:
         """
@@ -63,7 +69,7 @@ class Standing:
         others = self._mesh.others()
         connected = sum(1 for member in others if self._is_connected(member))
         own = self._mesh.own
-        warnings = []
+        warnings = self._warnings()
         if own is not None and own.is_ending(self._wall()):
             warnings.append("the membership certificate ends soon, and no admin has renewed it")
         return {
@@ -77,6 +83,18 @@ class Standing:
             "peers": {"known": len(others), "connected": connected},
             "warnings": warnings,
         }
+
+    def _warnings(self) -> list[str]:
+        """
+        Say what is wrong with the disk, or was when the node started.
+        """
+        problem = self._store.problem()
+        if problem is None:
+            return list(self._store.notices)
+        return [
+            *self._store.notices,
+            f"the disk refuses; the node runs on and keeps nothing new: {problem}",
+        ]
 
     def _is_connected(self, member: Member) -> bool:
         """

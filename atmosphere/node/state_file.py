@@ -179,6 +179,7 @@ class StateFile:
         notice: Callable[[str], None],
         may_write: bool = True,
         loss: str | None = None,
+        outcome: Callable[[str | None], None] = lambda problem: None,
     ) -> None:
         """
         @param wall: POSIX time, for the name of what is set aside.
@@ -186,6 +187,8 @@ class StateFile:
         @param may_write: a reader beside a running node mends nothing.
         @param loss: what it means to go on without the file when its copy is
             damaged too, for people; C{None} if there is no going on.
+        @param outcome: is told of each attempt to write why the disk refused, or
+            C{None} if it did not.
         """
         self.path = path
         self._previous = path.with_name(path.name + ".previous")
@@ -195,6 +198,7 @@ class StateFile:
         self._notice = notice
         self._may_write = may_write
         self._loss = loss
+        self._outcome = outcome
 
     def read(self) -> bytes | None:
         """
@@ -324,7 +328,10 @@ class StateFile:
                 self._keep_previous(present)
             replace_file(self.path, data)
         except OSError as error:
-            raise StateError(f"{self.path} cannot be written: {error.strerror}") from error
+            problem = f"{self.path} cannot be written: {error.strerror}"
+            self._outcome(problem)
+            raise StateError(problem) from error
+        self._outcome(None)
         if present is None:
             previous, damage = self._try(self._previous)
             if previous is None:

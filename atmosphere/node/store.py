@@ -17,6 +17,7 @@ C{control.sock}       the running node's local API
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -89,6 +90,7 @@ class NodeStore:
         self._revocations: bytes | None = None
         self._facts: dict[str, Any] = {}
         self._database: MeshDatabase | None = None
+        self._problem: str | None = None
 
     @property
     def database(self) -> MeshDatabase:
@@ -111,7 +113,26 @@ class NodeStore:
             notice=self.notices.append,
             may_write=self._may_write,
             loss=_LOSSES.get(kind),
+            outcome=self._wrote,
         )
+
+    def _wrote(self, problem: str | None) -> None:
+        """
+        Note how the last attempt to write went.
+        """
+        self._problem = problem
+
+    def problem(self) -> str | None:
+        """
+        Say why the disk keeps nothing new. If it refused the last time, it is asked
+        again.
+
+        @return: C{None} while it does what it should.
+        """
+        if self._problem is not None:
+            with contextlib.suppress(StateError):
+                self._facts_file.write(encode_payload(self._facts))
+        return self._problem
 
     # ----------------------------------------------------- making and opening
 
@@ -243,6 +264,7 @@ class NodeStore:
             wall=self._wall,
             notice=self.notices.append,
             may_write=self._may_write,
+            outcome=self._wrote,
         )
         if self._may_write:
             self.notices += self.invitations.revoke_damaged()
@@ -349,7 +371,8 @@ class NodeStore:
             self._set_root_aside()
         self._revocations_file.remove()
         self._revocations = None
-        self.database.claim("")
+        with contextlib.suppress(StateError):  # on a full disk these go with the next mesh
+            self.database.claim("")
 
     def _set_root_aside(self) -> Path:
         """
