@@ -54,6 +54,7 @@ IDLE_TIMEOUT = 900.0
 _CONSTANT_ADDRESS = ("192.0.2.1", 4433)
 # RFC 9000 §20.1: alerts of TLS are codes from 0x100 on.
 _ALERTS = {0x100 + alert: alert.name.replace("_", " ") for alert in AlertDescription}
+_NO_VERSION = "Could not find a common protocol version"
 _BINDING_LABEL = b"atmosphere channel binding v1\x00"
 
 # The library warns at every close by a peer, which is an everyday thing.
@@ -89,6 +90,8 @@ def _ending(event: events.ConnectionTerminated) -> Terminated:
     alert = _ALERTS.get(code)
     if not reason and alert is not None:
         reason = f"TLS: {alert}"
+    if reason == _NO_VERSION:  # the library's own finding, with a code that may be a peer's
+        return Terminated("the listener speaks no version of QUIC that we do")
     own = code if event.frame_type is None else None
     return Terminated(reason or f"closed with code {code}", code=own)
 
@@ -200,10 +203,11 @@ class QUICConnection:
 
         @see: RFC 9000 §10.2.2: nothing is sent while draining
         """
-        connection = self._connection
-        core, closed = connection._core, connection._close_event  # noqa: SLF001  # no public names
-        is_draining = core is not None and core.state == "draining"
-        return _ending(closed) if is_draining and closed is not None else None
+        closed = self._connection._close_event  # noqa: SLF001  # there is no public name
+        if closed is None:
+            return None
+        core = self._connection._core  # noqa: SLF001  # nor for this
+        return _ending(closed) if core is not None and core.state == "draining" else None
 
     def _failed(self, error: BaseException) -> None:
         """

@@ -465,7 +465,7 @@ class LinkCore:
                 return
             case _:
                 raise DecodeError(
-                    f"a {type(message).__name__.lower()} has no place here", section="link §2"
+                    f"{type(message).__name__.lower()}: it has no place here", section="link §2"
                 )
 
     def _proof_received(self, proof: Proof) -> None:

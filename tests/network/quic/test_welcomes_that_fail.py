@@ -128,7 +128,7 @@ class WelcomeTests(RefusedCase):
 
         self.stranger.script = reflect
         self.dial()
-        self.not_linked("a proof has no place here")
+        self.not_linked("proof: it has no place here")
 
     def test_something_else_first(self) -> None:
         """
