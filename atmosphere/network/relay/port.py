@@ -24,14 +24,31 @@ from atmosphere.addresses import TransportAddress
 from atmosphere.errors import DecodeError
 
 from .gate import GateRefusal, Pass
-from .limits import matches_name
+from .limits import RelayConfig, matches_name, split_authority
 from .request import RequestHead, decode_head, plain_response, websocket_head
 from .server import RelayServer
 from .session import is_session_id
 
-__all__ = ["FrontFactory", "FrontProtocol", "make_site"]
+__all__ = ["FrontFactory", "FrontProtocol", "is_foreign_page", "make_site"]
 
 _END = b"\r\n\r\n"
+
+
+def is_foreign_page(host: str, config: RelayConfig) -> bool:
+    """
+    Say whether a C{Host} may be that of a web page whose owner made its name mean this
+    relay (DNS rebinding): a name that is none of ours, where we know which are.
+
+    @param host: as in the request; no browser leaves it out.
+    """
+    name, _ = split_authority(host)
+    if not name or matches_name(host, config.names):
+        return False
+    try:
+        TransportAddress(name, 0)
+    except DecodeError:
+        return bool(config.names) or (config.is_loopback_only and name != "localhost")
+    return False  # a page cannot take an address away from its owner
 
 
 class FrontProtocol(Protocol):
@@ -144,8 +161,12 @@ class FrontProtocol(Protocol):
                 return
         if request.has_body:
             self._refuse(413)
+        elif "origin" in request.headers:
+            self._refuse(403)
         elif request.path == "/relay" or request.path.startswith("/relay/"):
             self._route_websocket(request, observed, websocket_head(request) + rest)
+        elif is_foreign_page(request.headers.get("host", ""), server.config):
+            self._refuse(421)
         else:
             self._hand_on_to_site(request)
 
@@ -160,8 +181,6 @@ class FrontProtocol(Protocol):
         session_id = request.path.removeprefix("/relay").removeprefix("/") or None
         if session_id is not None and not is_session_id(session_id):
             self._refuse(404)
-        elif "origin" in request.headers:
-            self._refuse(403)
         elif names and not matches_name(request.headers.get("host", ""), names):
             self._refuse(421)
         elif not request.wants_websocket:

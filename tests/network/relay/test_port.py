@@ -141,13 +141,16 @@ class RefusalTests(RelayCase):
 
     def test_hosts(self) -> None:
         """
-        A relay that knows its names takes WebSocket for these only.
+        A relay that knows its names serves these only, and pages at its address.
         """
         self.serve(names=("relay.example",))
         self.expect(421, upgrade())
         self.expect(421, upgrade(Host=""))
         self.assertEqual(self.raw(upgrade(Host="relay.example")).status, 101)
-        self.assertEqual(self.get("/health").status, 200)
+        self.assertEqual(self.get("/health").status, 421)
+        for host in (b"relay.example", b"192.0.2.1:8080"):
+            page = self.raw(b"GET /health HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+            self.assertEqual(page.status, 200)
         self.stop()
 
     def test_slow_request(self) -> None:
