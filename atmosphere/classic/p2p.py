@@ -7,6 +7,7 @@ can be had, else by a relay.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
@@ -250,10 +251,11 @@ async def _meet(
     joining = [Deferred.fromCoroutine(_join(each, world, timeout)) for each in clients]
     winner: RelayClient | None = None
     try:
-        outcome = await DeferredList(joining, fireOnOneCallback=True, consumeErrors=True)
+        outcome: Any = await DeferredList(joining, fireOnOneCallback=True, consumeErrors=True)
         if isinstance(outcome, tuple):
-            winner = outcome[0]
-            return outcome[0]
+            found: RelayClient = outcome[0]
+            winner = found
+            return found
         if any(failure.check(CancelledError) for _, failure in outcome):
             raise CancelledError()  # which a C{DeferredList} keeps to itself
         raise RelayError(outcome[0][1].getErrorMessage() if outcome else "no address of ours fits")

@@ -19,7 +19,6 @@ from atmosphere.testing import SYMMETRIC
 
 from .world_case import RELAY, WorldCase
 
-
 Endpoint = PublicEndpoint | str | tuple[str, int]
 
 
