@@ -179,12 +179,12 @@ class EngineDriver(Generic[PathT, EventT]):
         """
         due = None if self._is_stopped else self._engine.get_timer()
         if due is None:
-            if self._timer is not None and self._timer.active():
+            if self._timer is not None:
                 self._timer.cancel()
             self._timer = None
             return
         delay = max(0.0, due - (self._clock.now() if now is None else now))
-        if self._timer is not None and self._timer.active():
+        if self._timer is not None:
             self._timer.reset(delay)
         else:
             self._timer = self._reactor.callLater(delay, self._timer_fired)

@@ -19,7 +19,7 @@ from atmosphere.network.path.exchange import decode_offer, encode_offer
 from atmosphere.network.path.paths import Paths
 from atmosphere.network.path.reports import PathChanged, PathEvent, PathSilent
 from atmosphere.network.path.selection import PathPolicy
-from atmosphere.network.path.ways import DirectWay, RelayedWay, Way, way_text
+from atmosphere.network.path.ways import DirectWay, Way, way_text
 from atmosphere.network.quic.connection import Link
 from atmosphere.network.quic.core import CloseCode
 from atmosphere.network.quic.endpoint import LinkEndpoint
@@ -254,11 +254,10 @@ class NodeLinks:
         """
         Send datagrams by a way.
         """
-        match way:
-            case DirectWay(address):
-                self._ports.send(address, datagrams)
-            case RelayedWay():
-                self._relays.send(way, datagrams)
+        if isinstance(way, DirectWay):
+            self._ports.send(way.address, datagrams)
+        else:
+            self._relays.send(way, datagrams)
 
     def make_paths(self, peer: NodeID | None, is_dialler: bool, now: float) -> Paths:
         """

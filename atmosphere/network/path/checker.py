@@ -152,7 +152,8 @@ class Checker:
         ready: list[tuple[bytes, Way]] = []
         if self._outbox:
             ready, self._outbox = self._outbox, ready
-        if not self.is_open or not self._is_due(now):
+        next_time = self.next_time()
+        if not self.is_open or next_time is None or next_time > now:
             return ready
         due = [
             known
@@ -192,13 +193,6 @@ class Checker:
         return self.conversation.new_check(
             known.way, now, is_full=is_full, priority=PEER_REFLEXIVE_PRIORITY
         )
-
-    def _is_due(self, now: float) -> bool:
-        """
-        Say whether a check may be due, or a way out of time.
-        """
-        next_time = self.next_time()
-        return next_time is not None and next_time <= now
 
     def next_time(self) -> float | None:
         """

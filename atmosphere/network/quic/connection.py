@@ -5,7 +5,7 @@ A link as Twisted programs see it: streams and datagrams to one peer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol as Seam
 
 from twisted.internet.defer import Deferred
@@ -156,6 +156,7 @@ class Link:
     @ivar is_apart: it is never current, see L{atmosphere.node.apart}.
     @ivar judge: for a listener that nobody named beforehand, says by its chain who it is.
     @ivar is_silent: nothing has come from the peer for 6.5 s by any path.
+    @ivar datagrams_received: takes datagrams of this link's, and their way.
     """
 
     _log = Logger()
@@ -187,6 +188,7 @@ class Link:
         self._driver: EngineDriver[Way, events.Event] = EngineDriver(
             reactor, core, self._send, self._deliver, clock
         )
+        self.datagrams_received = self._driver.receive_datagrams
 
     @override
     def __repr__(self) -> str:
@@ -282,12 +284,6 @@ class Link:
         return waiting
 
     # For the endpoint.
-
-    def datagrams_received(self, datagrams: Sequence[bytes], way: Way) -> None:
-        """
-        Take datagrams of this link's.
-        """
-        self._driver.receive_datagrams(datagrams, way)
 
     def call_core(self, call: Callable[..., Any], *args: Any) -> None:
         """

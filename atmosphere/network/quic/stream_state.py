@@ -214,6 +214,10 @@ class StreamState:
         room = min(most, self._send_limit - self._sent, self.outbox_length)
         if room <= 0:
             return b""
+        if room == self.outbox_length and len(self._outbox) == 1:
+            self.outbox_length = 0
+            self._sent += room
+            return bytes(self._outbox.popleft())
         taken: list[bytes | memoryview] = []
         left = room
         while left:

@@ -210,13 +210,11 @@ class StreamTable:
             if state is None:
                 del self._waiting[stream_id]
                 continue
-            data = b""
-            if state.outbox_length:
-                # Asked only when there may be too much: a call less for most writes.
-                if state.unsent + state.outbox_length > MAX_UNSENT:
-                    state.unsent = self._quic.unsent(stream_id)
-                data = state.take(MAX_UNSENT - state.unsent)
-                state.unsent += len(data)
+            # Asked only when there may be too much: a call less for most writes.
+            if state.unsent + state.outbox_length > MAX_UNSENT:
+                state.unsent = self._quic.unsent(stream_id)
+            data = state.take(MAX_UNSENT - state.unsent)
+            state.unsent += len(data)
             ends = state.is_finishing and not state.outbox_length and not state.has_sent_end
             if data or ends:
                 has_given = True
@@ -230,7 +228,8 @@ class StreamTable:
                 self._out.append(events.StreamDrained(stream_id))
             if not state.outbox_length:
                 del self._waiting[stream_id]
-                self._forget_if_over(state)
+                if state.has_sent_end:
+                    self._forget_if_over(state)
         return has_given
 
     # From QUIC.
@@ -240,8 +239,10 @@ class StreamTable:
         Report the bytes that one turn brought.
         """
         if self._chunks:
-            for stream_id in list(self._chunks):
-                self.report(stream_id)
+            collected, self._chunks = self._chunks, {}
+            for stream_id, chunks in collected.items():
+                data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                self._out.append(events.StreamData(stream_id, data))
 
     def report(self, stream_id: int) -> None:
         """
