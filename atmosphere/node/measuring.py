@@ -217,6 +217,7 @@ async def measure(
         behaviors = {is_ipv6: await each for is_ipv6, each in asking.items()}
     finally:
         for each in asking.values():
+            each.addErrback(lambda failure: failure.trap(CancelledError) and Behavior())
             each.cancel()
     return Measurement(behaviors, names, failures)
 

@@ -7,11 +7,15 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from atmosphere.addresses import TransportAddress
+from atmosphere.errors import ConfigurationError
 from atmosphere.network.nat.candidates import CandidateType
+from atmosphere.network.stun.server import BindingServer
 from atmosphere.node.config import HostPort
 from atmosphere.testing import PORT_RESTRICTED
 
 from .harness import RELAY_ADDRESS, RELAY_URL, SimulatedNode, WorldCase
+
+ONLY_ANSWERS = "address- and port-dependent"
 
 
 class SurroundingsTests(WorldCase):
@@ -163,3 +167,48 @@ class SurroundingsTests(WorldCase):
         self.assertEqual([each["ip"] for each in report["public"]], ["198.51.100.1"])
         self.assertTrue(report["behind_nat"])
         self.assertEqual([each["url"] for each in report["relays"]], [RELAY_URL])
+        self.assertEqual(report["local"], {**report["local"], "port": 7777})
+        self.assertEqual((report["reachable"], report["filtering"]), (False, ONLY_ANSWERS))
+        self.assertEqual(report["mapping"], "endpoint-independent")
+        self.assertIsInstance(report["clock_offset_s"], float)
+
+    def test_report_again(self) -> None:
+        """
+        It is measured at the node's own port, without disturbing it, as often as one likes.
+        """
+        node = self.world.node("portland", "198.51.100.1", behind=PORT_RESTRICTED)
+        self.world.network.advance(1)
+        before = self.addresses(node)
+        runs = [Deferred.fromCoroutine(node.service.surroundings.report()) for _ in range(2)]
+        reports = [self.world.result(each) for each in runs]
+        reports.append(
+            self.world.result(Deferred.fromCoroutine(node.service.surroundings.report()))
+        )
+        for report in reports:
+            self.assertEqual((report["reachable"], report["filtering"]), (False, ONLY_ANSWERS))
+            self.assertEqual([each["port"] for each in report["public"]], [7777])
+        self.assertEqual(self.addresses(node), before)
+
+    def test_report_without_nat(self) -> None:
+        """
+        A node without a NAT and without a firewall is reachable.
+        """
+        node = self.world.node("portland", "198.51.100.1")
+        self.world.network.advance(1)
+        report = self.world.result(node.service.network())
+        self.assertEqual((report["behind_nat"], report["reachable"]), (False, True))
+        self.assertEqual(report["advice"], [])
+
+    def test_report_by_another_server(self) -> None:
+        """
+        A STUN server that is named for one report is asked as well, and one that
+        makes no sense refused.
+        """
+        node = self.world.node("portland", "198.51.100.1", behind=PORT_RESTRICTED)
+        other = self.world.network.host("stun", "203.0.113.77")
+        other.listenUDP(3478, BindingServer(other), "0.0.0.0")
+        self.world.network.advance(1)
+        report = self.world.result(node.service.network(["203.0.113.77:3478"]))
+        self.assertEqual(len(report["public"]), 2)
+        self.assertTrue(report["mapping_is_certain"])
+        self.assertRaises(ConfigurationError, node.service.network, ["a b"])
