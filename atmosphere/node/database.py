@@ -313,6 +313,15 @@ class MeshDatabase:
         with self._errors():
             yield self._awake()
 
+    def touch(self) -> None:
+        """
+        Write something, to see whether the disk takes it.
+
+        @raise StateError: it does not.
+        """
+        with self.transaction() as rows:
+            rows.execute("INSERT OR REPLACE INTO facts VALUES ('touched', random())")
+
     # ---------------------------------------------------------- the mesh
 
     def claim(self, mesh_id: str) -> None:

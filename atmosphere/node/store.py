@@ -132,6 +132,7 @@ class NodeStore:
         if self._problem is not None:
             with contextlib.suppress(StateError):
                 self._facts_file.write(encode_payload(self._facts))
+                self.database.touch()
         return self._problem
 
     # ----------------------------------------------------- making and opening

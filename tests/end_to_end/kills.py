@@ -257,7 +257,7 @@ class Session:
         Start a command, and at some moment kill it, or a node that it needs, or all.
         """
         victims = self.random.randrange(3) if others else 0
-        moment = self.random.random() * self._typical[deed] * 1.2
+        moment = self.random.random() * self._typical[deed] * 1.6
         command = began()
         until = elapsed() + moment
         while (left := until - elapsed()) > 0 and command.is_running():
