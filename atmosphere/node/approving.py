@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.node.test_approving -*-
+# -*- test-case-name: tests.node.test_requesting -*-
 """
 Requests to join: taken from the local network, kept, and decided by an admin.
 """

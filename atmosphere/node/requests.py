@@ -119,14 +119,13 @@ class Requests:
                 return wanted
             if held.state is not RequestState.WAITING:
                 return held
-            wanted = replace(wanted, came=held.came)
-            if (
-                replace(wanted, expires_at=held.expires_at) == held
-                and wanted.expires_at < held.expires_at + WORTH_WRITING
-            ):
-                return held
-            _write(rows, wanted)
-            return wanted
+            # It keeps its name: an admin may just have looked at it.
+            renewed = replace(held, expires_at=wanted.expires_at, source=source, address=address)
+            is_elsewhere = renewed.source != held.source
+            if is_elsewhere or renewed.expires_at >= held.expires_at + WORTH_WRITING:
+                _write(rows, renewed)
+                return renewed
+            return held
 
     def decide(self, text: str, state: RequestState) -> StoredRequest:
         """

@@ -231,6 +231,23 @@ class JoinTests(WorldCase):
         self.world.network.advance(1)
         self.join(node, code)
 
+    def test_issuer_dies(self) -> None:
+        """
+        An issuer that dies in the middle is given up as soon as its silence is
+        noticed, and asked again when it is back.
+        """
+        code = JoinCode.from_compact(self.invite())
+        node = self.world.node("seattle", "198.51.100.2")
+        wrong = replace(code, secret=Secret(bytes(16))).code
+        joining = node.service.join(wrong)
+        joining.addErrback(lambda failure: failure.trap(JoinError))
+        self.world.until(lambda: node.service.links.endpoint.links)
+        self.world.network.advance(0.3)
+        self.admin.kill(is_silent=True)
+        self.assertLess(self.world.until(lambda: not node.service.links.endpoint.links), 9)
+        self.admin.restart()
+        self.world.until(lambda: joining.called, 30)
+
     def test_in_a_mesh_already(self) -> None:
         """
         A member leaves before it joins another mesh, and needs not join its own.
