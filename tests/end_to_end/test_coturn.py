@@ -1,5 +1,5 @@
 """
-Our STUN client asks coturn, and coturn's client asks our STUN server.
+Our STUN client asks coturn, and coturn's clients ask our STUN server.
 """
 
 import random
@@ -26,8 +26,10 @@ from typing_extensions import override
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.stun.attributes import OTHER_ADDRESS, SOFTWARE, XOR_MAPPED_ADDRESS
-from atmosphere.network.stun.client import Response, StunClient
-from atmosphere.network.stun.server import BindingServer
+from atmosphere.network.stun.behavior import Behavior, Dependence, DialBack
+from atmosphere.network.stun.binding import Corner
+from atmosphere.network.stun.client import Response, StunClient, measure_behavior
+from atmosphere.network.stun.server import BindingServer, BindingSockets
 
 clock = cast(IReactorTime, global_reactor)
 udp = cast(IReactorUDP, global_reactor)
@@ -132,14 +134,16 @@ class CoturnTests(TestCase):
         server = TransportAddress("127.0.0.1", port)
         return await client.request(server, rto=0.1, attempts=7, patience=1)
 
-    async def test_our_client(self) -> None:
+    def run_server(self) -> int:
         """
-        coturn's answer is read with all that it carries, and tells us our own port.
+        Start coturn as a STUN server with two addresses.
+
+        @return: its first port.
         """
         program("turnserver")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+            port = int(free.getsockname()[1])
         self.run_program(
             "turnserver",
             "-n",
@@ -155,6 +159,35 @@ class CoturnTests(TestCase):
             "--pidfile=turnserver.pid",
             "--db=turndb",
         )
+        return port
+
+    async def test_our_measurement(self) -> None:
+        """
+        coturn answers from its other port and its other address, and that is understood.
+        """
+        port = self.run_server()
+        waiting = StunClient(clock, random.Random(1).randbytes)
+        self.listen(waiting)
+        await self.ask(waiting, port)
+        behavior: Behavior = await measure_behavior(
+            global_reactor,
+            [TransportAddress("127.0.0.1", port)],
+            entropy=random.Random(2).randbytes,
+        )
+        (finding,) = behavior.dial_backs
+        assert finding.other is not None
+        self.assertEqual(finding.other.host, "127.0.0.2")
+        self.assertEqual(finding.from_port, DialBack.ARRIVED)
+        self.assertEqual(finding.from_address, DialBack.ARRIVED)
+        self.assertTrue(behavior.reachable)
+        self.assertIs(behavior.mapping, Dependence.ENDPOINT_INDEPENDENT)
+        self.assertTrue(behavior.is_mapping_certain)
+
+    async def test_our_client(self) -> None:
+        """
+        coturn's answer is read with all that it carries, and tells us our own port.
+        """
+        port = self.run_server()
         client = StunClient(clock, random.Random(1).randbytes)
         ours = self.listen(client)
         response = await self.ask(client, port)
@@ -202,3 +235,26 @@ class CoturnTests(TestCase):
         ours = self.listen(client)
         response = await self.ask(client, port)
         self.assertEqual(response.mapped, TransportAddress("127.0.0.1", ours))
+
+    async def test_their_discovery(self) -> None:
+        """
+        coturn's discovery of NAT behaviour, which pads its requests, finds out by our
+        server that there is no NAT on loopback, and nothing filtered.
+        """
+        program("turnutils_natdiscovery")
+        sockets = BindingSockets(clock)
+        ports: dict[bool, int] = {False: 0, True: 0}
+        for is_other_address, host in ((False, "127.0.0.1"), (True, "127.0.0.2")):
+            for is_other_port in (False, True):
+                protocol = sockets.protocol(Corner(is_other_address, is_other_port))
+                port = udp.listenUDP(ports[is_other_port], protocol, host, 8192)
+                self.addCleanup(maybeDeferred, port.stopListening)
+                ports[is_other_port] = cast(IPv4Address, port.getHost()).port
+        for what, words in (("-m", b"Mapping!"), ("-f", b"Filtering!")):
+            asking = self.run_program(
+                *("turnutils_natdiscovery", what, "-P", "-p", str(ports[False])),
+                *("-L", "127.0.0.1", "127.0.0.1"),
+            )
+            await asking.ended
+            self.assertIn(b"Endpoint Independent " + words, asking.output)
+        self.assertEqual(sockets.responder.counters["dialled_back"], 4)
