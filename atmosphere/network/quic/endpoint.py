@@ -311,6 +311,7 @@ class LinkEndpoint:
         link.pump()
         if link.core.paths.active is None:  # it is no Initial, or may not come by that way
             self.counters.dropped += 1
+            self._half_open.went(link)
             self.link_ended(link)
 
     # From the links.

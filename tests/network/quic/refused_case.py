@@ -282,7 +282,7 @@ class RefusedCase(SynchronousTestCase):
         self,
         why: str,
         *,
-        within: float = 1.0,
+        within: float = 0.2,
         is_told: bool = True,
         who: str = "a stranger at 198.51.100.2:7777",
     ) -> None:
@@ -303,14 +303,14 @@ class RefusedCase(SynchronousTestCase):
         self.assertIn(why, line)
         self.assertIn(who, line)
         self.assertNotIn("\n", line)
-        self.assertLessEqual(when, within + 0.5)
+        self.assertLessEqual(when, within + 0.1)
         self.assertEqual(self.stranger.ending is not None, is_told, self.stranger.seen)
         self._log_holds_no_secret()
         self._nothing_is_left()
         if self.dialling is not None:
             self.assertIn(why, str(self.failureResultOf(self.dialling, LinkError).value))
 
-    def not_linked(self, why: str, *, within: float = 1.0, is_told: bool = True) -> None:
+    def not_linked(self, why: str, *, within: float = 0.2, is_told: bool = True) -> None:
         """
         L{refused}, for a dial of ours.
         """

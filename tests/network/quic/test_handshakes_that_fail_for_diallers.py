@@ -109,7 +109,7 @@ class ListenerCase(RefusedCase):
         )
         self.stranger.script = welcome(chain_for(STRANGER))
 
-    def never_proved(self, why: str, *, within: float = 2.5, is_told: bool = True) -> None:
+    def never_proved(self, why: str, *, within: float = 0.2, is_told: bool = True) -> None:
         """
         Dial, and check that the listener is refused before it has learnt who we are.
         """
