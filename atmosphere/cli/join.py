@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .init import host_name, make_node
+from .init import absolute_file, host_name, make_node
 from .invite import make_invitation
 from .options import Number, Settings, command, option, pass_settings
 
@@ -200,6 +200,11 @@ def join(
     from .output import note, print_json, shown
 
     text = read_code(code)
+    if text == "".join(code.split()) and _has_secret(text):
+        note(
+            "warning: on the command line every user of this machine can see the code, and the"
+            " shell's history may keep it; `atmosphere join -` reads it from standard input"
+        )
     was_running = True
     try:
         answer: Any = _join_by_node(LocalClient(settings.state), text, timeout)
@@ -218,6 +223,21 @@ def join(
     if not was_running:
         note(f"now start the node with: {program_for(settings.state)} serve")
     return 0
+
+
+def _has_secret(code: str) -> bool:
+    """
+    Say whether who sees a code can use it.
+    """
+    import base64
+    import binascii
+
+    if _is_signed(code):
+        return True
+    try:
+        return b'"secret"' in base64.urlsafe_b64decode(code + "==")
+    except (binascii.Error, ValueError):
+        return False
 
 
 def _is_signed(code: str) -> bool:
@@ -263,7 +283,7 @@ def _join_without_node(
     from .sources import wall
 
     check_code(code, wall())
-    relay_ca = None if relay_ca is None else os.path.abspath(os.path.expanduser(relay_ca))
+    relay_ca = None if relay_ca is None else absolute_file(relay_ca)
     if NodeStore.exists(settings.state):
         store = open_store(settings)
     else:

@@ -95,7 +95,8 @@ class JoinTests(CommandTestCase):
     async def test_sources(self) -> None:
         """
         The code may come from standard input, a file, or the command line,
-        with blanks and line ends that crept in.
+        with blanks and line ends that crept in. Only on the command line can others
+        see it, and that is said.
         """
         file = self.state.parent / "code.txt"
         file.write_text("atm1-\n  good\n")
@@ -103,7 +104,8 @@ class JoinTests(CommandTestCase):
             ended = await self.command("join", argument, stdin=stdin)
             self.assertEqual(ended.status, 0, ended)
             self.assertEqual(ended.out, "joined the mesh home (mesh-abc) as seattle\n")
-            self.assertEqual(ended.err, "")
+            self.assertEqual("can see the code" in ended.err, argument == "atm1-good")
+            self.assertEqual(ended.err.count("\n"), int(argument == "atm1-good"))
         self.assertEqual(self.node.calls, [("join", "atm1-good")] * 3)
 
     async def test_refused(self) -> None:
