@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from atmosphere.node.config import NodeConfig
     from atmosphere.node.store import NodeStore
 
-__all__ = ["host_name", "init", "make_node"]
+__all__ = ["absolute_file", "host_name", "init", "make_node"]
 
 EXAMPLES = """
 atmosphere init --name portland --relay ws://relay.example.org:8080
@@ -109,7 +109,7 @@ def init(
     config = with_options(
         NodeConfig(check_name(named or name or host_name())),
         relays=relays,
-        relay_ca=None if relay_ca is None else _absolute(relay_ca),
+        relay_ca=None if relay_ca is None else absolute_file(relay_ca),
         stun=stun,
         udp_port=udp_port,
         advertise=advertise,
@@ -125,7 +125,7 @@ def init(
     print(f"start it with: {program_for(settings.state)} serve")
 
 
-def _absolute(file: str) -> str:
+def absolute_file(file: str) -> str:
     """
     Name a file so that it is found whatever directory the node starts in.
 

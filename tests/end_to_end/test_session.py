@@ -227,9 +227,10 @@ class WrittenSessionTests(SessionTestCase):
         self.portland.init("--relay", url)
         node = self.portland.serve("--relay-ca", str(files.authority))
         code = self.portland.run("invite").out
-        self.seattle.init("--relay-ca", str(files.authority))
+        self.seattle.run(
+            *("join", "-", "--name", "seattle", "--relay-ca", str(files.authority)), stdin=code
+        )
         self.seattle.serve()
-        self.seattle.run("join", "-", stdin=code)
         path = self.assert_peer(self.seattle, self.portland)
         self.assertEqual((path["kind"], path["remote"]), ("relayed", url))
         self.wait_for_ping(self.seattle, self.portland)
