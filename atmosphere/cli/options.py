@@ -54,6 +54,19 @@ class Settings:
     verbosity: int = 0
     log_format: str = "text"
 
+    def __post_init__(self) -> None:
+        """
+        Remember which directory nobody named.
+        """
+        self._usual_state = self.state
+
+    @property
+    def names_state(self) -> bool:
+        """
+        Whether somebody named the state directory.
+        """
+        return self.state is not self._usual_state
+
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
 

@@ -19,7 +19,9 @@ from tests.cli.running import Ended, atmosphere
 
 ROOT = Path(__file__).parents[2]
 
-COMMANDS = "init serve invite join leave peers ping status network relay mesh demo".split()
+COMMANDS = (
+    "init serve invite join leave peers ping status network relay mesh install uninstall demo"
+).split()
 
 
 def clock() -> float:
