@@ -164,6 +164,8 @@ async def _establish(
     relay = None if chosen is None else parse_relay_url(chosen)
     remote = await _read_endpoint(world, endpoint)
     port = open_port(world, local_port, is_ipv6=remote.is_ipv6)
+    asking = Deferred.fromCoroutine(_seen_by_relay(world, port, relay, is_ipv6=remote.is_ipv6))
+    asking.addErrback(lambda failure: failure.trap(CancelledError) and None)
     try:
         try:
             return P2PResult(await punch(world, port.number, remote, timeout))
@@ -171,8 +173,9 @@ async def _establish(
             _log.info("{error}", error=error)
         if relay is None:
             return P2PResult(None)
-        candidates = await _candidates(world, local_port, port, remote, relay)
+        candidates = _candidates(world, local_port, port.number, await asking)
     finally:
+        asking.cancel()
         await port.release()
     sessions = [session_of(own, remote) for own in own_endpoints(candidates, remote)]
     try:
@@ -182,34 +185,39 @@ async def _establish(
         return P2PResult(None)
 
 
-async def _candidates(
-    world: World, local_port: int, port: Port, remote: TransportAddress, relay: RelayURL
+def _candidates(
+    world: World, local_port: int, number: int, seen: TransportAddress | None
 ) -> list[TransportAddress]:
     """
     List as what the peer may know us, the likelier first.
+
+    @param local_port: as the caller gave it.
+    @param number: the port that is open.
+    @param seen: as the STUN server beside the relay sees it.
     """
     found: list[TransportAddress] = []
-    for number in dict.fromkeys((local_port, port.number)):
-        found += [each.address for each in known_endpoints(number, world)]
-    seen = await _seen_by_relay(world, port, relay, is_ipv6=remote.is_ipv6)
+    for each in dict.fromkeys((local_port, number)):
+        found += [endpoint.address for endpoint in known_endpoints(each, world)]
     if seen is not None:
-        found += [seen, TransportAddress(seen.host, port.number)]
+        found += [seen, TransportAddress(seen.host, number)]
     for text in (*world.routes().values(), "127.0.0.1", "::1", *world.addresses()):
         try:
-            found.append(TransportAddress(text, port.number))
+            found.append(TransportAddress(text, number))
         except DecodeError:
             continue
     return found
 
 
 async def _seen_by_relay(
-    world: World, port: Port, relay: RelayURL, *, is_ipv6: bool
+    world: World, port: Port, relay: RelayURL | None, *, is_ipv6: bool
 ) -> TransportAddress | None:
     """
     Ask the STUN server beside a relay how it sees our port.
 
-    @return: L{None} if there is none, or it makes no sense.
+    @return: L{None} if there is none, or what it says makes no sense.
     """
+    if relay is None:
+        return None
     try:
         asked = await resolve(world, relay.host, STUN_PORT)
         if asked.is_ipv6 != is_ipv6:

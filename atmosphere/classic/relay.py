@@ -90,7 +90,7 @@ class RelaySession:
 
         @return: whether there was one; a third peer gets none, and none gets two.
         """
-        if peer is None or peer is self.peer_a or peer is self.peer_b:
+        if peer is None or peer in (self.peer_a, self.peer_b):
             return False
         if self.peer_a is None:
             self.peer_a = peer
@@ -108,9 +108,9 @@ class RelaySession:
         """
         if peer is None:
             return None
-        if peer is self.peer_a:
+        if peer == self.peer_a:
             return self.peer_b
-        return self.peer_a if peer is self.peer_b else None
+        return self.peer_a if peer == self.peer_b else None
 
     @property
     def is_complete(self) -> bool:
