@@ -4,8 +4,6 @@ Two homes, each behind a router of its own: the kernel's NAT, the real programs.
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.trial.unittest import SkipTest
 from typing_extensions import override
 
@@ -69,31 +67,30 @@ class HomesTests(EndToEndTestCase):
         self.assertIsNone(answer["direct_ms"])
         self.assertEqual(answer["sent"], answer["received"])
 
-    def report(self, how: str) -> tuple[dict[str, Any], str]:
+    def at_home(self, how: str) -> Machine:
         """
-        Look at a home's network without a node, twice.
-
-        @return: the second report, and a third one in words.
+        Start a relay, and make a home without a node.
         """
         relay, home = homes(self, 1, how)
         program = self.start("atmosphere", "relay", "--host", INTERNET, prefix=relay)
         program.wait_for("--relay")
         machine = Machine(self, "salem")
         machine.prefix = home
-        command = ("network", "--relay", f"ws://{INTERNET}:8080")
-        machine.json(*command)
-        return machine.json(*command), machine.run(*command, "--verbose").out
+        machine.variables["ATMOSPHERE_RELAY"] = f"ws://{INTERNET}:8080"
+        return machine
 
     def test_report(self) -> None:
         """
         The relay's second socket shows that a router lets in only answers, each time;
         words say what its mapping means.
         """
-        report, text = self.report("")
+        machine = self.at_home("")
+        report = machine.json("network")
         self.assertEqual((report["behind_nat"], report["reachable"]), (True, False))
         self.assertEqual(report["mapping"], "endpoint-independent")
         self.assertEqual(report["filtering"], "address- and port-dependent")
         self.assertEqual(report["public"][0]["ip"], "45.77.1.2")
+        text = machine.run("network", "--verbose").out
         self.assertIn("keeps one public port per local port", text)
         self.assertIn("did not arrive", text)
         self.assertIn("forward UDP port 7777", text)
@@ -102,7 +99,7 @@ class HomesTests(EndToEndTestCase):
         """
         A router that takes another port for each connection is told apart.
         """
-        report, text = self.report("fully-random")
+        report = self.at_home("fully-random").json("network")
         self.assertEqual((report["behind_nat"], report["reachable"]), (True, False))
         self.assertEqual(report["mapping"], "address- and port-dependent")
-        self.assertIn("another public port for each connection", text)
+        self.assertIn("makes direct connections hard", report["advice"][0])
