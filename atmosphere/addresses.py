@@ -45,7 +45,7 @@ class TransportAddress:
         try:
             parsed = ipaddress.ip_address(self.host)
         except ValueError:
-            raise DecodeError(f"{self.host!r:.80} is not an IP address") from None
+            raise DecodeError(f"{self.host[:80]!r} is not an IP address") from None
         if isinstance(parsed, ipaddress.IPv6Address):
             if parsed.scope_id is not None:
                 raise DecodeError("an address with a zone means nothing to others")
@@ -76,9 +76,9 @@ class TransportAddress:
         host, colon, port = text.rpartition(":")
         is_bracketed = host.startswith("[") and host.endswith("]")
         if not colon or not (port.isascii() and port.isdigit() and len(port) <= 5):
-            raise DecodeError(f"{text!r:.80} is not HOST:PORT")
+            raise DecodeError(f"{text[:80]!r} is not HOST:PORT")
         if is_bracketed != (":" in host):
-            raise DecodeError(f"{text!r:.80}: an IPv6 address goes in brackets, and only such")
+            raise DecodeError(f"{text[:80]!r}: an IPv6 address goes in brackets, and only such")
         return cls(host[1:-1] if is_bracketed else host, int(port))
 
     @property

@@ -33,7 +33,7 @@ from atmosphere.network.relay.dial import ClientConnection
 from atmosphere.network.relay.endpoint import parse_relay_url
 from atmosphere.network.relay.frames import Challenge, HelloCredentials, Welcome
 from atmosphere.network.relay.limits import Counters, RelayConfig, RelayLimits
-from atmosphere.network.relay.line import Admission
+from atmosphere.network.relay.line import Admission, LineState
 from atmosphere.network.relay.port import FrontFactory, make_site
 from atmosphere.network.relay.server import RelayServer
 from atmosphere.network.relay.switchboard import Switchboard
@@ -75,10 +75,11 @@ def messages(data: bytes) -> Iterator[bytes]:
     """
     Cut an input into the messages in it; the last one may be shorter than it says.
     """
-    while data:
-        length = int.from_bytes(data[:2], "big")
-        yield data[2 : 2 + length]
-        data = data[2 + length :]
+    at = 0
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 2], "big")
+        yield data[at + 2 : at + 2 + length]
+        at += 2 + length
 
 
 class Transport(StringTransport):
@@ -153,11 +154,14 @@ def relay_client(data: bytes) -> None:
     )
     connection.transport = Transport()
     connection.state = connection.STATE_OPEN
-    cast(Any, connection).sendClose = lambda code: None  # that end is Autobahn's
+    closed: list[int] = []
+    cast(Any, connection).sendClose = closed.append  # the rest of that is Autobahn's
     connection.receive_message(Challenge(bytes(32), 0.0).encode(), True)
     connection.receive_message(Welcome(seeds.ADDRESS, (), 0.0).encode(), True)
     for message in messages(data):
         connection.receive_message(message, True)
+        if closed:
+            break
     if owner.told > 16:
         raise AssertionError(f"the relay made us change {owner.told} times at once")
 
@@ -179,6 +183,8 @@ def relay(data: bytes) -> None:
             switchboard.receive_message(line, make_hello(ALICE, line.nonce).encode(), 1.0)
         for message in messages(data):
             switchboard.receive_message(line, message, 1.0)
+            if line.state is LineState.CLOSED:
+                break
             line.take(1 << 20)
         while switchboard.next_event() is not None:
             pass

@@ -19,7 +19,17 @@ from zope.interface import implementer
 
 from atmosphere.errors import DecodeError
 
-__all__ = ["CORPUS", "LONGEST", "SOON", "Target", "allocated", "mutations", "timed", "try_input"]
+__all__ = [
+    "CORPUS",
+    "LONGEST",
+    "SOON",
+    "Target",
+    "allocated",
+    "long_inputs",
+    "mutations",
+    "timed",
+    "try_input",
+]
 
 #: Inputs that once broke something, in one folder for each target.
 CORPUS = Path(__file__).parent / "corpus"
@@ -27,12 +37,15 @@ CORPUS = Path(__file__).parent / "corpus"
 #: The longest input, as a stream or a message may bring it at once.
 LONGEST = 65_536
 
-#: Seconds for an input of any length up to that.
+#: Seconds for one message of any length up to that; for a stream that was cut into
+#: thousands of them, L{FOR_MANY}.
 SOON = 0.005
+FOR_MANY = 0.1
 
 #: Bytes that may be allocated for an input at one time: so many for each of its
-#: own, and what any needs.
+#: own, and what any needs. A small message alone is an object of fifty bytes.
 PER_BYTE = 10
+PER_BYTE_OF_MANY = 50
 FOR_ANY = 512 * 1024
 
 Run = Callable[[bytes], object]
@@ -46,15 +59,22 @@ class Target:
     @ivar run: lets it take some.
     @ivar seeds: makes good inputs, from which a search begins.
     @ivar errors: with what it may refuse.
-    @ivar soon: seconds that it may take.
+    @ivar is_many: it takes a stream of messages, each of which may be tiny.
     @ivar longest: what is longer was refused elsewhere.
     """
 
     run: Run
     seeds: Callable[[], list[bytes]]
     errors: tuple[type[Exception], ...] = (DecodeError,)
-    soon: float = SOON
+    is_many: bool = False
     longest: int = LONGEST
+
+    @property
+    def soon(self) -> float:
+        """
+        Seconds that it may take.
+        """
+        return FOR_MANY if self.is_many else SOON
 
 
 def try_input(target: Target, data: bytes) -> None:
@@ -108,9 +128,35 @@ def allocated(target: Target, data: bytes) -> tuple[int, int]:
     tracemalloc.start()
     try:
         try_input(target, data)
-        return tracemalloc.get_traced_memory()[1], FOR_ANY + PER_BYTE * len(data)
+        per_byte = PER_BYTE_OF_MANY if target.is_many else PER_BYTE
+        return tracemalloc.get_traced_memory()[1], FOR_ANY + per_byte * len(data)
     finally:
         tracemalloc.stop()
+
+
+def long_inputs(seeds: list[bytes], longest: int) -> Iterator[bytes]:
+    """
+    Make inputs as long as may be: good ones again and again, and such that have been
+    trouble to parsers.
+    """
+    same = [bytes([each]) for each in b'\0\x01\x7f\x80\x81\x9f\xa0\xff[{"\\9 \n.:=']
+    other = [
+        b'{"a":',
+        b"[1,",
+        b"\0\x01\x80",
+        b"\0\x02\xa0\x00",
+        b"a=1\n",
+        b"a: b\r\n",
+        b"\r\n",
+        b"{},",
+    ]
+    for piece in (*seeds, *same, *other):
+        yield (piece * (longest // len(piece) + 1))[:longest]
+    for good in seeds[:3]:
+        for piece in (*same, *other):
+            half = len(good) // 2
+            yield good + (piece * longest)[: max(0, longest - len(good))]
+            yield good[:half] + (piece * longest)[: max(0, longest - len(good))] + good[half:]
 
 
 def mutations(seeds: list[bytes], count: int, seed: str) -> Iterator[bytes]:

@@ -219,8 +219,7 @@ def local_json(data: bytes) -> None:
     """
     Read what a program asks of the node; it can be written again.
     """
-    value = decode_json(data, maximum_length=65_536)
-    json.dumps(value, allow_nan=False).encode("ascii")
+    json.dumps(decode_json(data, maximum_length=65_536), allow_nan=False).encode("ascii")
 
 
 def state_files(data: bytes) -> None:
@@ -288,26 +287,28 @@ TARGETS: dict[str, Target] = {
     "initials": Target(initials, seeds.initials, longest=8_192),
     "cbor": Target(cbor, seeds.all_cbor),
     "relay-frames": Target(relay_frames, seeds.relay),
-    "websocket": Target(websocket, seeds.websocket, soon=0.05),
-    "relay-client": Target(conversations.relay_client, lambda: seeds.with_lengths(seeds.relay())),
-    "relay": Target(conversations.relay, lambda: seeds.with_lengths(seeds.relay())),
-    "relay-port": Target(conversations.relay_port, seeds.heads, soon=0.02),
+    "websocket": Target(websocket, seeds.websocket, is_many=True),
+    "relay-client": Target(
+        conversations.relay_client, lambda: seeds.with_lengths(seeds.relay()), is_many=True
+    ),
+    "relay": Target(conversations.relay, lambda: seeds.with_lengths(seeds.relay()), is_many=True),
+    "relay-port": Target(conversations.relay_port, seeds.heads, is_many=True),
     "http-heads": Target(http_heads, seeds.heads, longest=8_192),
     "join-codes": Target(join_code, seeds.code_texts, longest=4_096),
     "certificates": Target(certificates, seeds.chains),
     "revocations": Target(revocations, lambda: [seeds.revocations()]),
     "records": Target(records, lambda: [seeds.record(), seeds.record()[:-64]]),
-    "gossip": Target(conversations.gossip, seeds.gossip_messages, soon=0.05),
-    "join": Target(conversations.join, seeds.join_messages, soon=0.02),
+    "gossip": Target(conversations.gossip, seeds.gossip_messages, is_many=True),
+    "join": Target(conversations.join, seeds.join_messages, is_many=True),
     "control-messages": Target(control_messages, seeds.control_messages),
     "offers": Target(offers, lambda: [seeds.offer()]),
-    "link-streams": Target(conversations.link_streams, seeds.stream_scripts, soon=0.02),
-    "framed-streams": Target(conversations.framed, seeds.framed, soon=0.02),
-    "local-json": Target(local_json, seeds.json_texts),
-    "local-api": Target(conversations.local_api, seeds.http, soon=0.02),
+    "link-streams": Target(conversations.link_streams, seeds.stream_scripts, is_many=True),
+    "framed-streams": Target(conversations.framed, seeds.framed, is_many=True),
+    "local-json": Target(local_json, seeds.json_texts, is_many=True),
+    "local-api": Target(conversations.local_api, seeds.http, is_many=True),
     "local-streams": Target(conversations.local_streams, seeds.stream_requests),
     "state-files": Target(state_files, seeds.states),
-    "config": Target(config, seeds.configs, (ConfigurationError,), soon=0.1),
+    "config": Target(config, seeds.configs, (ConfigurationError,), is_many=True, longest=16_384),
     "backups": Target(backup, seeds.backups, (DecodeError, ConfigurationError)),
-    "addresses": Target(addresses, seeds.addresses),
+    "addresses": Target(addresses, seeds.addresses, longest=4_096),
 }

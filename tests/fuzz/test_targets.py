@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .property import CORPUS, allocated, mutations, timed
+from .property import CORPUS, allocated, long_inputs, mutations, timed
 from .targets import TARGETS
 
 #: A busy machine may be so many times slower.
@@ -45,6 +45,8 @@ def make(name: str) -> Callable[[TargetTests], None]:
             data = data[: target.longest]
             seconds = timed(target, data)
             self.assertLess(seconds, SLACK * target.soon, f"{what}: {data[:200]!r}")
+        for data in long_inputs([data for _, data in known], target.longest):
+            self.assertLess(timed(target, data), SLACK * target.soon, data[:100])
         for what, data in known:
             taken, most = allocated(target, data[: target.longest])
             self.assertLess(taken, most, what)
