@@ -5,8 +5,10 @@ C{atmosphere mesh}: keep the right to admit others, and bring it to another mach
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,6 +104,7 @@ def backup(settings: Settings, file: Path, passphrase_file: str | None) -> None:
     with NodeStore.peek(settings.state, wall=wall) as store:
         stored, root = store.mesh, store.root_key()
         revocations = store.revocations
+        relays = store.settings.relays
     if stored is None:
         raise ConfigurationError("this node is in no mesh: there is nothing to back up")
     if root is None:
@@ -110,8 +113,11 @@ def backup(settings: Settings, file: Path, passphrase_file: str | None) -> None:
             " make the backup where it was founded"
         )
     passphrase = _passphrase(passphrase_file, is_new=True)
+    relays = tuple(dict.fromkeys((*relays, *stored.relays)))
     data = encode_backup(
-        MeshBackup(root, stored.name, stored.chain, revocations), passphrase, entropy=entropy
+        MeshBackup(root, stored.name, stored.chain, revocations, relays),
+        passphrase,
+        entropy=entropy,
     )
     _write_new(file, data)
     if settings.is_json:
@@ -185,10 +191,16 @@ def restore(settings: Settings, file: Path, passphrase_file: str | None) -> None
     with _open_or_make(settings) as store:
         _adopt(store, found)
         name = store.settings.name
+        relays = (*store.settings.relays, *(store.mesh.relays if store.mesh else ()))
     if settings.is_json:
         print_json({"mesh_id": found.mesh_id, "mesh_name": found.mesh_name, "name": name})
         return
     print(f"{name} can now admit others to {found.mesh_name} ({found.mesh_id})")
+    if not relays:
+        note(
+            "the backup names no relay: unless members are within reach, add `--relay URL`,"
+            " or write one into config.toml"
+        )
     note(f"start the node with: {program_for(settings.state)} serve")
 
 
@@ -216,7 +228,7 @@ def _adopt(store: NodeStore, found: MeshBackup) -> None:
 
     @raise JoinError: it is in another mesh.
     """
-    from atmosphere.errors import JoinError
+    from atmosphere.errors import JoinError, StateError
     from atmosphere.membership import (
         ADMIN,
         MEMBER,
@@ -252,12 +264,30 @@ def _adopt(store: NodeStore, found: MeshBackup) -> None:
         roles=frozenset({MEMBER, ADMIN}),
         revocations=newest,
     )
-    if store.root_key() is None:
+    try:
+        has_root = store.root_key() is not None
+    except StateError:  # damaged, which is what backups are for
+        has_root = False
+    if not has_root:
         store.save_root_key(found.root.seed)
-    relays = () if present is None else present.relays
+    relays = _usable(found.relays) if present is None else present.relays
     store.save_mesh(StoredMesh(found.mesh_id, found.mesh_name, chain, relays))
     if newest is not None:
         store.save_revocations(newest.encoded)
+
+
+def _usable(urls: Iterable[str]) -> tuple[str, ...]:
+    """
+    Keep the relays' URLs that are any.
+    """
+    from atmosphere.errors import ConfigurationError
+    from atmosphere.node.config import parse_relay_url
+
+    found = []
+    for url in urls:
+        with contextlib.suppress(ConfigurationError):
+            found.append(parse_relay_url(url))
+    return tuple(found)
 
 
 mesh.add_command(backup)

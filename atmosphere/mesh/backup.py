@@ -28,13 +28,17 @@ from atmosphere import wire
 from atmosphere.certificates import MAXIMUM_CHAIN, MAXIMUM_LIST, decode_chain, decode_revocations
 from atmosphere.errors import ConfigurationError, DecodeError
 from atmosphere.identity import KEY_LENGTH, NodeKey, Secret
-from atmosphere.statements import Fields
+from atmosphere.statements import FIRST_OPTIONAL_KEY, Fields
 
 from .join_code import MAXIMUM_MESH_NAME
 
 __all__ = ["MeshBackup", "decode_backup", "encode_backup", "is_sealed"]
 
-MAXIMUM_BACKUP = 48 * 1024
+MAXIMUM_BACKUP = 64 * 1024
+MAXIMUM_RELAYS = 16
+MAXIMUM_URL = 512
+
+_RELAYS = FIRST_OPTIONAL_KEY  # which readers of the first backups pass over
 
 _MAGIC = b"atmosphere-mesh\0"
 _VERSION = 1
@@ -55,12 +59,15 @@ class MeshBackup:
     @ivar chain: the chain of the admin that wrote the backup; its genesis is the mesh's.
     @ivar revocations: the revocation list, if there is one: without it a new
         machine would admit those that were shut out.
+    @ivar relays: the URLs of the relays that the machine used, without which a new one
+        may find nobody.
     """
 
     root: NodeKey
     mesh_name: str
     chain: bytes
     revocations: bytes | None = None
+    relays: tuple[str, ...] = ()
 
     @property
     def mesh_id(self) -> str:
@@ -78,15 +85,16 @@ def encode_backup(
 
     @param passphrase: seals it; C{None} leaves it open.
     """
-    content = wire.encode(
-        {
-            0: 1,
-            1: backup.root.seed.reveal(),
-            2: backup.mesh_name,
-            3: backup.chain,
-            4: backup.revocations or b"",
-        }
-    )
+    fields: dict[int, object] = {
+        0: 1,
+        1: backup.root.seed.reveal(),
+        2: backup.mesh_name,
+        3: backup.chain,
+        4: backup.revocations or b"",
+    }
+    if backup.relays:
+        fields[_RELAYS] = list(backup.relays[:MAXIMUM_RELAYS])
+    content = wire.encode(fields)
     if passphrase is None:
         header = _MAGIC + bytes([_VERSION, 0])
         return header + hashlib.sha256(header + content).digest() + content
@@ -162,6 +170,7 @@ def _decode_content(content: bytes) -> MeshBackup:
         fields.text(2, MAXIMUM_MESH_NAME),
         fields.octets(3, MAXIMUM_CHAIN, 1),
         fields.octets(4, MAXIMUM_LIST, 0) or None,
+        fields.texts(_RELAYS, MAXIMUM_RELAYS, MAXIMUM_URL) if fields.has(_RELAYS) else (),
     )
     fields.finish()
     chain = decode_chain(found.chain)

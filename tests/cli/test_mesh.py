@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -123,6 +124,40 @@ class BackupTests(SynchronousTestCase):
         shutil.rmtree(self.directory / "a")
         ended = self.run_on("a", "restore", str(self.file))
         self.assertEqual(ended.status, 0, ended)
+        self.check_restored("a")
+
+    def test_relays(self) -> None:
+        """
+        The new machine uses the relays that the old one used, or is told that it
+        knows none.
+        """
+        with NodeStore.open(self.directory / "a", wall=clock) as store:
+            mesh = store.mesh
+            assert mesh is not None
+            store.save_mesh(replace(mesh, relays=("wss://relay.example",)))
+        self.run_on("a", "backup", str(self.file))
+        ended = self.run_on("new", "restore", str(self.file))
+        self.assertNotIn("names no relay", ended.err)
+        with NodeStore.peek(self.directory / "new", wall=clock) as store:
+            assert store.mesh is not None
+            self.assertEqual(store.mesh.relays, ("wss://relay.example",))
+        with NodeStore.open(self.directory / "a", wall=clock) as store:
+            store.save_mesh(replace(mesh, relays=()))
+        self.run_on("a", "backup", str(self.directory / "other"))
+        ended = self.run_on("newer", "restore", str(self.directory / "other"))
+        self.assertIn("names no relay", ended.err)
+
+    def test_damaged_root(self) -> None:
+        """
+        A backup brings back a root key that was damaged, its copy too.
+        """
+        self.run_on("a", "backup", str(self.file))
+        for name in ("root.key", "root.key.previous"):
+            (self.directory / "a" / name).write_bytes(b"rubbish")
+        ended = self.run_on("a", "backup", str(self.directory / "x"))
+        self.assertEqual(ended.err.count("\n"), 1, ended)
+        self.assertIn("root.key is damaged", ended.err)
+        self.assertEqual(self.run_on("a", "restore", str(self.file)).status, 0)
         self.check_restored("a")
 
     def test_refused(self) -> None:

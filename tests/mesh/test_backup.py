@@ -44,6 +44,16 @@ class BackupTests(SynchronousTestCase):
     A mesh outlives the machine that founded it.
     """
 
+    def test_relays(self) -> None:
+        """
+        A backup may name relays, of reasonable number and length.
+        """
+        urls = tuple(f"wss://relay-{number}.example" for number in range(16))
+        data = encode_backup(replace(BACKUP, relays=urls), None, entropy=Counted())
+        self.assertEqual(decode_backup(data, None).relays, urls)
+        data = encode_backup(replace(BACKUP, relays=("x" * 513,)), None, entropy=Counted())
+        self.assertRaises(DecodeError, decode_backup, data, None)
+
     def assert_same(self, found: MeshBackup) -> None:
         """
         Check that a backup holds what was put in.
