@@ -310,12 +310,15 @@ def foreign_words(root: Path) -> list[str]:
 def public_names(tree: ast.Module) -> set[str]:
     """
     Find what a face offers: names without underscore from our own rooms, or defined in it.
+    What it hands names out with, C{atmosphere.lazy}, is none of them.
 
     @param tree: the face.
     """
     names: set[str] = set()
     for node in tree.body:
         if isinstance(node, ast.ImportFrom):
+            if node.module == "atmosphere.lazy":
+                continue
             if node.level or (node.module or "").split(".")[0] == "atmosphere":
                 names |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):

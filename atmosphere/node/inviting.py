@@ -17,8 +17,8 @@ from atmosphere.certificates import decode_chain
 from atmosphere.errors import DecodeError, JoinError, LinkError, NoPathError
 from atmosphere.identity import NodeKey
 from atmosphere.mesh.invitation import invitation_of
-from atmosphere.mesh.joiner import Admitted, Joiner
 from atmosphere.mesh.join_code import JoinCode, issue_join_code
+from atmosphere.mesh.joiner import Admitted, Joiner
 from atmosphere.network.nat.candidates import CandidateType
 from atmosphere.network.path.ways import Way
 from atmosphere.network.quic.connection import Link

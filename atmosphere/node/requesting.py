@@ -27,8 +27,8 @@ from atmosphere.errors import (
 )
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.membership import TOLERANCE, verify_chain
-from atmosphere.mesh.joiner import SERVICE, Admitted, Requester, Waiting
 from atmosphere.mesh.join_code import JoinCode
+from atmosphere.mesh.joiner import SERVICE, Admitted, Requester, Waiting
 from atmosphere.network.quic.connection import Link
 from atmosphere.network.quic.core import REFUSED
 from atmosphere.text import escape_peer_text
