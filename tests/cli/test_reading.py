@@ -5,7 +5,11 @@ Tests for the commands that read: C{status}, C{peers}, C{ping}, C{network}.
 from __future__ import annotations
 
 import json
+from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
+from atmosphere.cli.network import describe
 from atmosphere.cli.ping import describe_summary, summary_until_now
 from tests.cli.running import CommandTestCase
 
@@ -212,3 +216,129 @@ class PingTests(CommandTestCase):
         ended = await self.command("ping", "salem")
         self.assertEqual((ended.status, ended.out), (3, ""))
         self.assertEqual(ended.err, "atmosphere: no member is called salem\n")
+
+
+REPORT: dict[str, Any] = {
+    "local": {"ip": "192.168.1.4", "port": 7777},
+    "public": [
+        {"ip": "192.0.2.1", "port": 7777, "source": "stun:relay:3478"},
+        {"ip": "2001:db8::5", "port": 7777, "source": "stun:relay:3478"},
+    ],
+    "behind_nat": True,
+    "reachable": False,
+    "reachable_because": "an answer from a socket never sent to did not come in",
+    "mapping": "endpoint-independent",
+    "mapping_is_certain": False,
+    "filtering": "address- and port-dependent",
+    "relays": [
+        {"url": "ws://relay:8080", "rtt_ms": 23.0, "ok": True, "error": None},
+        {"url": "ws://dead:8080", "rtt_ms": None, "ok": False, "error": "dead\x1b[31m"},
+    ],
+    "udp": True,
+    "ipv6": None,
+    "clock_offset_s": 1200.0,
+    "families": {"ipv4": {"public": "192.0.2.1:7777", "behind_nat": True, "reachable": None}},
+    "servers": [
+        {
+            "server": "relay:3478",
+            "address": "203.0.113.1:3478",
+            "public": "192.0.2.1:7777",
+            "rtt_ms": 20.0,
+            "error": None,
+            "second_socket": "203.0.113.2:3479",
+            "dial_back": "did not arrive",
+            "dial_back_from_other_address": "did not arrive",
+        },
+        {
+            "server": "203.0.113.9:3478",
+            "address": "203.0.113.9:3478",
+            "public": "192.0.2.1:7777",
+            "rtt_ms": None,
+            "error": None,
+            "second_socket": None,
+            "dial_back": "not offered",
+            "dial_back_from_other_address": "not offered",
+        },
+        {"server": "gone:1", "error": "no address is known for gone"},
+    ],
+    "notes": ["a note"],
+    "advice": ["do this", "and that\x1b[0m"],
+}
+
+
+class NetworkTextTests(SynchronousTestCase):
+    """
+    C{atmosphere network}, as people read it.
+    """
+
+    def test_text(self) -> None:
+        """
+        The lines are aligned, the NAT is in words, and each has its remedy.
+        """
+        self.assertEqual(
+            describe(REPORT),
+            [
+                "local       192.168.1.4:7777",
+                "public      192.0.2.1:7777  (stun:relay:3478)",
+                "public      [2001:db8::5]:7777  (stun:relay:3478)",
+                "behind NAT  yes",
+                "NAT         endpoint-independent: your router keeps one public port per local port"
+                " (good for hole punching)",
+                "filter      address- and port-dependent: only answers are let in",
+                "reachable   no: an answer from a socket never sent to did not come in",
+                "UDP         yes",
+                "IPv6        not measured",
+                "relay       ws://relay:8080  23 ms",
+                "relay       ws://dead:8080  not connected: dead\\x1b[31m",
+                "clock       20 minutes behind the relay's",
+                "note        a note",
+                "advice      do this",
+                "advice      and that\\x1b[0m",
+            ],
+        )
+
+    def test_verbose(self) -> None:
+        """
+        If wanted, what each server said stands there too.
+        """
+        lines = describe(REPORT, is_verbose=True)
+        for line in (
+            "server      relay:3478 (203.0.113.1:3478)  20 ms  sees 192.0.2.1:7777  dials back from"
+            " 203.0.113.2:3479: did not arrive  from its other address: did not arrive",
+            "server      203.0.113.9:3478  -  sees 192.0.2.1:7777  cannot dial back",
+            "server      gone:1  no address is known for gone",
+            "ipv4        public 192.0.2.1:7777, behind nat yes, reachable not measured",
+        ):
+            self.assertIn(line, lines)
+
+    def test_bare(self) -> None:
+        """
+        What is not there was not measured.
+        """
+        text = "\n".join(describe({}))
+        for line in ("public      unknown", "clock       not measured", "relay       none"):
+            self.assertIn(line, text)
+        known = "\n".join(
+            describe({"behind_nat": False, "clock_offset_s": -0.2, "reachable": True})
+        )
+        self.assertNotIn("NAT         ", known)
+        self.assertIn("clock       right, by the relay's", known)
+        self.assertIn("reachable   yes", known)
+        self.assertIn("ahead of the relay's", "\n".join(describe({"clock_offset_s": -7.0})))
+        unknown = describe({"reachable": None, "reachable_because": "nobody can"})
+        self.assertIn("reachable   unknown: nobody can", unknown)
+
+
+class NetworkCommandTests(CommandTestCase):
+    """
+    C{atmosphere network} and a running node.
+    """
+
+    async def test_servers(self) -> None:
+        """
+        Servers that are named are asked by the node.
+        """
+        await self.command("network")
+        ended = await self.command("network", "--stun", "a:1", "--stun", "b:2")
+        self.assertEqual(ended.status, 0)
+        self.assertEqual(self.node.calls, [("network",), ("network", "a:1", "b:2")])

@@ -392,3 +392,16 @@ class ErrorTests(RelayCase):
         self.serve()
         self.refused.add(make_key(1).node_id)
         self.expect("it refused us: no member")
+
+    def test_clock_of_one_that_refuses(self) -> None:
+        """
+        A relay that refuses us has told the time, which may be the very reason.
+        """
+        self.serve()
+        node = self.node(1)
+        self.refused.add(node.node_id)
+        self.assertIsNone(node.client.clock_offset)
+        self.network.run_until(lambda: node.client.error is not None, 5)
+        assert node.client.clock_offset is not None
+        self.assertAlmostEqual(node.client.clock_offset, 0, 1)
+        self.stop()

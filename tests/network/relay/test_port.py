@@ -50,6 +50,34 @@ class PageTests(RelayCase):
         self.assertTrue(all(isinstance(fact, int) for fact in facts.values()))
         self.stop()
 
+    def test_totals_outlive_sessions(self) -> None:
+        """
+        What was counted stays counted when sessions have ended and nodes have left.
+        """
+        self.serve()
+        session = upgrade("/relay/session", Sec_WebSocket_Protocol="")
+        first, second = self.raw(session), self.raw(session)
+        first.send(b"x" * 1000)
+        node, other = self.node(1), self.node(2)
+        self.welcomed(node, other)
+        node.client.send(other.node_id, [b"y" * 100])
+        self.network.advance(1)
+        facts = json.loads(self.get("/stats").rest)
+        self.assertEqual((facts["total_sessions"], facts["active_sessions"]), (3, 3))
+        relayed = facts["total_bytes_relayed"]
+        self.assertGreaterEqual(relayed, 1100)
+        second.transport.loseConnection()
+        for each in (node, other):
+            each.client.stopService()
+        self.network.advance(10)
+        facts = json.loads(self.get("/stats").rest)
+        self.assertEqual((facts["total_sessions"], facts["active_sessions"]), (3, 0))
+        self.assertEqual(facts["total_bytes_relayed"], relayed)
+        health = json.loads(self.get("/health").rest)
+        self.assertEqual(set(health), {"status", "sessions", "timestamp"})
+        self.assertEqual((health["status"], health["sessions"]), ("ok", 0))
+        self.stop()
+
     def test_everything_else(self) -> None:
         """
         Every other path has one and the same answer, without a word about who answers.
