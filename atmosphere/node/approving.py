@@ -10,7 +10,7 @@ from typing import Protocol as Seam
 
 from twisted.logger import Logger
 
-from atmosphere.errors import AtmosphereError
+from atmosphere.errors import AtmosphereError, StateError
 from atmosphere.identity import NodeID
 from atmosphere.mesh.invitation import TryLimits
 from atmosphere.mesh.issuer import Issuer, RequestAsked
@@ -81,6 +81,9 @@ class Approvals:
         self._wall = wall
         self._limits = TryLimits(ASKS_PER_MINUTE)
         self._waiting: dict[NodeID, Conversation] = {}
+        self._expected = {
+            each.node for each in requests.list() if each.state is RequestState.ADMITTED
+        }
 
     # For those who ask.
 
@@ -175,6 +178,7 @@ class Approvals:
         """
         answer = self._admit(conversation.issuer, held.node, held.name)
         self._requests.note_admitted(held)
+        self._expected.add(held.node)
         conversation.finish(answer)
 
     def ended(self, node: NodeID, conversation: Conversation) -> None:
@@ -183,6 +187,20 @@ class Approvals:
         """
         if self._waiting.get(node) is conversation:
             del self._waiting[node]
+
+    def arrived(self, node: NodeID) -> None:
+        """
+        A member shows its certificate: if it got that by a request, this has had its
+        use. Until then the answer may have been lost, and the node may ask again.
+        """
+        if node not in self._expected:
+            return
+        try:
+            self._requests.forget_admitted(node)
+        except StateError as error:
+            self._log.error("{who} may join again: {error}", who=node.short, error=error)
+            return
+        self._expected.discard(node)
 
     # For the admin.
 

@@ -155,6 +155,13 @@ class Requests:
             with self._database.transaction() as rows:
                 _write(rows, replace(request, state=state, expires_at=wall + KEPT_ADMITTED))
 
+    def forget_admitted(self, node: NodeID) -> None:
+        """
+        Forget the request of one that is a member.
+        """
+        with self._database.transaction() as rows:
+            rows.execute("DELETE FROM requests WHERE node = ? AND state = 'admitted'", (node.raw,))
+
     def list(self) -> list[StoredRequest]:
         """
         List what is kept, those that came first first.

@@ -318,6 +318,7 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
         if link.membership is not None:
             self.standing.heard(link.peer)
             self._admission.arrived(link.peer)
+            self._approvals.arrived(link.peer)
             self._publish()
 
     def _closed(self, link: Link, reason: str) -> None:

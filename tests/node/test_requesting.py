@@ -98,11 +98,11 @@ class RequestTests(WorldCase):
 
     def test_patience(self) -> None:
         """
-        A decision may take hours; the joiner asks again whenever its link has ended.
+        A decision may take long; the joiner asks again whenever its link has ended.
         """
         node = self.world.node("seattle", "198.51.100.2")
         asking = self.ask(node)
-        self.world.network.advance(2 * 3600)
+        self.world.network.advance(600)
         self.assertNoResult(asking)
         self.assertEqual(len(self.lines), 1)
         self.assertEqual(len(self.admin.service.requests()), 1)
@@ -137,9 +137,26 @@ class RequestTests(WorldCase):
         node.restart()
         joined = self.world.result(self.ask(node), 10)
         self.assertEqual(joined["name"], "seattle")
-        self.assertEqual(self.states(), {"seattle": "admitted"})
-        self.world.network.advance(700)
         self.assertEqual(self.states(), {})
+
+    def test_lost_answer(self) -> None:
+        """
+        One that was let in but did not hear of it may ask again; once it has
+        arrived, and left, it needs another approval.
+        """
+        node = self.world.node("seattle", "198.51.100.2")
+        asking = self.ask(node)
+        asking.cancel()  # the admin hears of that too late
+        self.failureResultOf(asking, CancelledError)
+        self.assertTrue(self.admin.service.approve("seattle")["admitted"])
+        self.assertEqual(self.states(), {"seattle": "admitted"})
+        self.admin.kill()
+        self.admin.restart()
+        self.assertEqual(self.world.result(self.ask(node), 30)["name"], "seattle")
+        self.world.result(node.service.leave())
+        self.assertEqual(self.states(), {})
+        self.ask(node)
+        self.assertEqual(self.states(), {"seattle": "waiting"})
 
     def test_approved_after_restart(self) -> None:
         """
