@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 __all__ = ["steady_seconds", "use_steady_clock"]
@@ -25,7 +26,7 @@ def steady_seconds() -> Callable[[], float]:
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     if boot is None:
         return time.monotonic
-    return lambda: time.clock_gettime(boot)
+    return partial(time.clock_gettime, boot)
 
 
 def use_steady_clock(reactor: Any) -> None:

@@ -255,7 +255,7 @@ class NodeLinks:
         Send datagrams by a way.
         """
         if isinstance(way, DirectWay):
-            self._ports.send(way.address, datagrams)
+            self._surroundings.ports.send(way.address, datagrams)
         else:
             self._relays.send(way, datagrams)
 

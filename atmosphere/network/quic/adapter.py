@@ -303,7 +303,8 @@ class QUICConnection:
             return None
         event: Event | None = None
         if not self._last_events and not self.is_over:
-            given = self._connection.next_event()  # it takes one from a list: nothing can fail
+            queue = self._connection._events  # noqa: SLF001  # its next_event does no more
+            given = queue.popleft() if queue else None
             if isinstance(given, events.StreamDataReceived):
                 return given  # as nearly all do
             event = None if given is None else _translated(given)

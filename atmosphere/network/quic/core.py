@@ -342,7 +342,10 @@ class LinkCore:
         Act on one event of QUIC's; close the link if the peer broke the protocol.
         """
         try:
-            self._handle(event)
+            if isinstance(event, quic_events.StreamDataReceived) and event.stream_id:
+                self._stream_event(event)  # as nearly all are
+            else:
+                self._handle(event)
         except DecodeError as error:
             self.close(CloseCode.VIOLATED, str(error))
 
@@ -353,8 +356,6 @@ class LinkCore:
         @raise DecodeError: the peer broke the protocol.
         """
         match event:
-            case quic_events.StreamDataReceived() if event.stream_id != CONTROL_STREAM:
-                self._stream_event(event)
             case Terminated():
                 self.has_failed = event.is_ours
                 is_refusal = event.code == CloseCode.REFUSED and self.phase is not Phase.CONNECTED
