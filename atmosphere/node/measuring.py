@@ -167,7 +167,10 @@ class Measurement:
             if reason is None and each.mapped is not None:
                 reason = mapped_refusal(each.server, each.mapped)
             if reason is not None:
-                notes.append(f"STUN server {self.name(each.server)}: {reason}")
+                name = self.name(each.server)
+                is_one = sum(other == name for other in self.names.values()) < 2
+                family = "" if is_one else f" by {'IPv6' if each.server.is_ipv6 else 'IPv4'}"
+                notes.append(f"STUN server {name}: {reason}{family}")
         for is_ipv6 in (False, True):
             agreement = self.agreement(is_ipv6=is_ipv6)
             if agreement is not None:

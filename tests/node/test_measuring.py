@@ -80,6 +80,28 @@ class MeasuringTests(SynchronousTestCase):
         )
         self.assertEqual(found.notes(), [])
 
+    def test_one_family(self) -> None:
+        """
+        A server that answers in one family only is named with the other one.
+        """
+        server = self.network.host("stun", "203.0.113.7", "2001:db8::7")
+        self.serve(server, "0.0.0.0")
+        found = self.measure(Server("stun"))
+        self.assertEqual(found.notes(), ["STUN server stun:3478: no response by IPv6"])
+        main = found.main
+        assert main is not None and main.mapped is not None
+        self.assertEqual(main.mapped.host, "198.51.100.5")
+
+    def test_no_route(self) -> None:
+        """
+        A machine without IPv6 does not wait for it.
+        """
+        self.machine = self.network.host("portland", "198.51.100.6")
+        began = self.network.clock.seconds()
+        found = self.measure(Server("relay"))
+        self.assertEqual(found.notes(), ["STUN server relay:3478: no way leads there by IPv6"])
+        self.assertLess(self.network.clock.seconds() - began, 1)
+
     def test_unknown_name(self) -> None:
         """
         A name that nobody knows is told, and the others are asked.

@@ -35,6 +35,9 @@ from .transaction import RC, RM, RTO, Answered, Event, Failed, Refused, TimedOut
 
 __all__ = ["OpenPort", "ProbeClient", "Response", "StunClient", "measure_behavior"]
 
+#: What is said of servers that this machine has no route to.
+NO_WAY = "no way leads there"
+
 #: Gives a protocol a UDP port; returns what takes it back.
 OpenPort = Callable[[DatagramProtocol], Callable[[], Any]]
 
@@ -361,14 +364,23 @@ async def _measure(
 
     dialling = ProbeClient(reactor, DialBackProbe, servers, entropy)
     mapping = ProbeClient(reactor, MappingProbe, servers, entropy)
-    looking = DatagramProtocol()
-    looking.noisy = False
     closers = []
     try:
-        closers.append(listen(looking, 0))
+        host = None
+        for server in servers:
+            looking = DatagramProtocol()
+            looking.noisy = False
+            closers.append(listen(looking, 0))
+            host = _source(looking, server)
+            if host is not None:
+                break
+        else:
+            return Behavior(None, tuple(Finding(each, error=NO_WAY) for each in servers))
         closers.append(listen(dialling, port) if open_port is None else open_port(dialling))
         closers.append(listen(mapping, 0))
-        local = _local(looking, dialling, servers[0])
+        local = None
+        if dialling.transport is not None:
+            local = TransportAddress(host, dialling.transport.getHost().port)
         return Behavior(local, await dialling.finished, await mapping.finished)
     except CannotListenError:
         return Behavior()
@@ -377,18 +389,17 @@ async def _measure(
             await maybeDeferred(close)
 
 
-def _local(
-    looking: DatagramProtocol, dialling: DatagramProtocol, server: TransportAddress
-) -> TransportAddress | None:
+def _source(looking: DatagramProtocol, server: TransportAddress) -> str | None:
     """
-    Find the address that we send to a server from, and the port of a protocol.
-    Connecting a UDP port sends nothing.
+    Find the IP address that we send to a server from. Connecting a UDP port sends nothing.
+
+    @return: C{None} if no way leads there.
     """
-    if looking.transport is None or dialling.transport is None:
+    if looking.transport is None:
         return None
     try:
         looking.transport.connect(server.host, server.port)
-        host = looking.transport.getHost().host
-        return TransportAddress(host.partition("%")[0], dialling.transport.getHost().port)
+        host = looking.transport.getHost().host.partition("%")[0]
+        return TransportAddress(host, 0).host
     except (OSError, DecodeError):
         return None
