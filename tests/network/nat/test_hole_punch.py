@@ -238,6 +238,44 @@ class LifeTests(HolePunchCase):
         self.assertFalse(a.protocol.is_established(to_b))
         self.stop(a)
 
+    def test_dropped(self) -> None:
+        """
+        What strangers send is counted and dropped, and so is what cannot be sent.
+        """
+        a = self.side("a", FULL_CONE, 1)
+        a.protocol.datagramReceived(b"hello", ("203.0.113.5", 5))
+        a.protocol.datagramReceived(b"hello", ("no address", 5))
+        self.assertEqual((a.protocol.dropped, a.protocol.unsent), (1, 0))
+
+        class Broken:
+            def write(self, data: bytes, addr: object) -> None:
+                raise OSError("no way out")
+
+        a.protocol.transport, real = Broken(), a.protocol.transport  # type: ignore[assignment]
+        trying = a.punch(TransportAddress("203.0.113.77", 9), 1)
+        self.network.run_until(trying)
+        self.failureResultOf(trying, NoPathError)
+        self.assertGreater(a.protocol.unsent, 3)
+        a.protocol.transport = real
+        self.stop(a)
+        a.protocol.datagramReceived(b"hello", ("203.0.113.5", 5))
+        a.protocol.establish(TransportAddress("203.0.113.77", 9))
+        self.assertEqual(a.protocol.dropped, 1)
+
+    def test_lossy(self) -> None:
+        """
+        On lines that lose a third of all datagrams both sides still agree.
+        """
+        a, b = self.side("a", PORT_RESTRICTED, 1), self.side("b", PORT_RESTRICTED, 2)
+        to_b, to_a = self.public(b), self.public(a)
+        for side in (a, b):
+            self.network.set_link(side.host, loss=0.33)
+        first, second = a.punch(to_b), b.punch(to_a)
+        for each in (first, second):
+            self.network.run_until(each)
+            self.successResultOf(each)
+        self.stop(a, b)
+
     def test_taker_fails(self) -> None:
         """
         A taker that fails is logged, and the socket goes on.

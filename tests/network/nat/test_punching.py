@@ -5,6 +5,7 @@ Tests for the rules of hole punching: two engines, and what lies between them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hypothesis import given, settings, strategies
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,7 +23,9 @@ from atmosphere.network.nat.punching import (
     Received,
     is_check,
 )
+from atmosphere.network.stun.attributes import USERNAME
 from atmosphere.network.stun.binding import BindingResponder
+from atmosphere.network.stun.integrity import add_fingerprint, add_integrity
 from atmosphere.network.stun.message import Class, Message, encode_message
 from atmosphere.testing import seeded_entropy
 
@@ -315,6 +318,62 @@ class LimitsTests(PunchingCase):
         self.assertTrue(few.punch(B, 0, 10))
         self.assertTrue(few.punch(B, 0, 10))
         self.assertFalse(few.punch(STRANGER, 0, 10))
+
+    def test_almost(self) -> None:
+        """
+        What is almost a check is answered no more than what is none: another key, another
+        name, another method, an attribute that is not understood, a broken one, an error.
+        """
+        key = b"atmosphere.punch.1"
+        name = (USERNAME, "atmosphere.punch.1")
+        tid = b"t" * 12
+        request = Message(Class.REQUEST, tid, (name,))
+        strange = add_fingerprint(
+            add_integrity(b"\x00\x01\x00\x04\x21\x12\xa4\x42" + tid + b"\x7f\xff\x00\x00", key)
+        )
+        broken = add_fingerprint(
+            add_integrity(b"\x00\x01\x00\x08\x21\x12\xa4\x42" + tid + b"\x00\x20\x00\x04none", key)
+        )
+        self.a.punch(B, self.now, 10)
+        self.a.datagrams_to_send(self.now)
+        for data in (
+            encode_message(request, key=b"another", fingerprint=True),
+            encode_message(request, fingerprint=True),
+            encode_message(Message(Class.REQUEST, tid), key=key, fingerprint=True),
+            encode_message(replace(request, method=3), key=key, fingerprint=True),
+            encode_message(Message(Class.INDICATION, tid, (name,)), key=key, fingerprint=True),
+            strange,
+            broken,
+        ):
+            dropped = self.a.dropped
+            self.a.receive_datagram(data, B, self.now)
+            self.assertEqual(self.a.dropped, dropped + 1, data)
+        self.assertEqual(self.a.datagrams_to_send(self.now), [])
+        good = encode_message(request, key=key, fingerprint=True)
+        self.a.receive_datagram(good, B, self.now)
+        self.assertEqual(len(self.a.datagrams_to_send(self.now)), 1)
+
+    def test_unasked(self) -> None:
+        """
+        An answer counts for one of the last checks, and once.
+        """
+        patient = Punching(seeded_entropy("p"), PunchLimits(checks_remembered=2))
+        patient.punch(B, 0, 10)
+        checks = []
+        for at in (0, 0.11, 0.32):
+            patient.handle_timer(at)
+            checks += [data for data, _ in patient.datagrams_to_send(at)]
+        self.assertEqual(len(checks), 3)
+        key = b"atmosphere.punch.1"
+        for check, is_good in ((checks[0], False), (checks[2], True), (checks[2], True)):
+            answer = Message(Class.SUCCESS_RESPONSE, check[8:20])
+            data = encode_message(answer, key=key, fingerprint=True)
+            patient.receive_datagram(data, B, 0.4)
+            self.assertIs(patient.is_established(B), is_good)
+        self.assertEqual(patient.dropped, 2)
+        error = encode_message(Message(Class.ERROR_RESPONSE, checks[1][8:20]), key=key)
+        patient.receive_datagram(add_fingerprint(error), B, 0.4)
+        self.assertEqual(patient.dropped, 3)
 
     @given(strategies.binary(max_size=200), strategies.booleans())
     @settings(derandomize=True, max_examples=200, deadline=None)
