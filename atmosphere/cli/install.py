@@ -65,9 +65,10 @@ def install(
     """
     from .install_plan import make_plan
     from .output import note, print_json
-    from .systemd import ServiceManager, unit_path, write_unit
+    from .systemd import ServiceManager, check_rights, unit_path, write_unit
     from .systemd_unit import encode_unit
 
+    check_rights(is_system=is_system and not is_print, user=os.geteuid())
     plan, warnings = make_plan(
         context,
         settings,

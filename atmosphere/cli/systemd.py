@@ -10,9 +10,16 @@ import os
 import subprocess
 from pathlib import Path
 
-from atmosphere.errors import AtmosphereError, StateError
+from atmosphere.errors import AtmosphereError, ConfigurationError, StateError
 
-__all__ = ["ServiceManager", "ServiceManagerError", "remove_unit", "unit_path", "write_unit"]
+__all__ = [
+    "ServiceManager",
+    "ServiceManagerError",
+    "check_rights",
+    "remove_unit",
+    "unit_path",
+    "write_unit",
+]
 
 #: What `systemctl is-system-running` says of a manager that takes orders.
 _RUNNING = frozenset({"initializing", "starting", "running", "degraded", "maintenance"})
@@ -37,6 +44,19 @@ def unit_path(name: str, *, is_system: bool) -> Path:
     settings = os.environ.get("XDG_CONFIG_HOME") or ""
     home = Path(settings) if settings.startswith("/") else Path("~/.config").expanduser()
     return home / "systemd/user" / name
+
+
+def check_rights(*, is_system: bool, user: int) -> None:
+    """
+    Refuse what only root may do.
+
+    @param user: the number of the user who asks.
+    @raise ConfigurationError: it is for the system, and we are not root.
+    """
+    if is_system and user != 0:
+        raise ConfigurationError(
+            "--system needs root: use sudo, or leave it out for a service of your own"
+        )
 
 
 def write_unit(path: Path, text: str) -> None:

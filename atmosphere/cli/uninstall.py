@@ -42,11 +42,12 @@ def uninstall(
     from atmosphere.errors import ConfigurationError
 
     from .output import note, print_json
-    from .systemd import unit_path
+    from .systemd import check_rights, unit_path
     from .systemd_unit import UnitPlan
 
     if is_relay and purge:
         raise ConfigurationError("a relay keeps no state: --purge is for a node's")
+    check_rights(is_system=is_system, user=os.geteuid())
     name = UnitPlan(is_relay, is_system, ()).name
     path = unit_path(name, is_system=is_system)
     state = _read_state(path, force=force)

@@ -21,7 +21,9 @@ from atmosphere.cli.install_plan import (
     with_credentials,
     with_whole_names,
 )
+from atmosphere.cli.systemd import check_rights
 from atmosphere.cli.systemd_unit import credential, is_ours
+from atmosphere.errors import ConfigurationError
 from atmosphere.node.config import NodeConfig
 from atmosphere.node.store import NodeStore
 from tests.cli.running import Ended, atmosphere
@@ -181,12 +183,15 @@ class InstallTests(InstallCase):
             "not a mesh ID": ["--relay", "--mesh", "home"],
             "-- --relay ws://relay:1": ["--relay", "ws://relay:1"],
             "--user goes with --system": ["--user", "root"],
-            "there is no user": ["--system", "--user", "no-such-user"],
-            "not below /var/lib": ["--system", "--state", str(self.state)],
         }.items():
             self.refused(2, words, "install", *arguments)
         self.assertFalse(self.unit.exists())
         self.assertEqual(self.orders(), [])
+        for words, arguments in {
+            "there is no user": ["--user", "no-such-user"],
+            "not below /var/lib": ["--state", str(self.state)],
+        }.items():
+            self.refused(2, words, "install", "--system", "--print", *arguments)
 
     def test_no_node(self) -> None:
         """
@@ -386,6 +391,14 @@ class PlanTests(SynchronousTestCase):
         changed, credentials = with_credentials(arguments[:4])
         self.assertEqual(changed[1::2], [credential("cert.pem"), credential("key.pem")])
         self.assertEqual(credentials, {"cert.pem": f"{here}/a.pem", "key.pem": f"{here}/b.pem"})
+
+    def test_rights(self) -> None:
+        """
+        A service of the system is root's to make; one of one's own is not.
+        """
+        check_rights(is_system=True, user=0)
+        check_rights(is_system=False, user=1000)
+        self.assertRaises(ConfigurationError, check_rights, is_system=True, user=1000)
 
     def test_closed(self) -> None:
         """

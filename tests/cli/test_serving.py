@@ -75,13 +75,14 @@ def read_object(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[dict[str, Any]]:
+def running(*arguments: str, env: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
     """
     Run a command that stays, and stop it at the end.
 
+    @param env: variables beside those that are set.
     @return: what it says first.
     """
-    process = start("--json", *arguments)
+    process = start("--json", *arguments, env=env)
     try:
         yield read_object(process)
     finally:
@@ -281,6 +282,29 @@ class ServeTests(SynchronousTestCase):
             process.terminate()
             self.assertEqual(manager.recv(100), b"STOPPING=1")
             self.assertEqual(finish(process)[0], 0)
+
+    def test_original_variables(self) -> None:
+        """
+        The original's variables alone make a node and start it, with the relay that
+        they name, since nothing else names one; a relay takes its address from them.
+        """
+        silent = {"ATMOSPHERE_LOG_LEVEL": "ERROR", "ATMOSPHERE_HOST": "127.0.0.1"}
+        relay = {**silent, "ATMOSPHERE_PORT": "0"}
+        with running("relay", "--stun-port", "0", env=relay) as facts:
+            self.assertEqual(facts["host"], "127.0.0.1")
+            state = str(self.directory / "original")
+            env = {**silent, "ATMOSPHERE_DATA_DIR": state, "ATMOSPHERE_NODE_NAME": "salem"}
+            self.assertEqual(finish(start("init", env=env))[0], 0)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = str(probe.getsockname()[1])
+            env |= {"ATMOSPHERE_PORT": port, "ATMOSPHERE_RELAY_URL": facts["url"]}
+            with running("serve", env=env) as status:
+                self.assertEqual(status["name"], "salem")
+                self.assertEqual(status["listening"], [f"127.0.0.1:{port}"])
+                self.assertEqual(status["relay"]["url"], facts["url"])
+                ready = finish(start("status", "--wait", "10", env=env))
+                self.assertEqual(ready[0], 0, ready)
 
     def test_wrong_options(self) -> None:
         """
