@@ -145,6 +145,8 @@ def invite(
     A code made with --approve is no secret. Who uses it has to be on the local
     network, and waits until you approve: see `atmosphere requests`.
     """
+    if approve and uses != 1:
+        raise click.UsageError("Only one of --approve and --uses: you decide who uses such a code.")
     if context.invoked_subcommand is None:
         make_invitation(settings, hours, uses, mesh_name, approve=approve)
 

@@ -92,6 +92,11 @@ class Approvals:
         Answer one who asks: at once, or when an admin has decided.
         """
         issuer, way = conversation.issuer, conversation.way
+        source = "" if way is None else way_source(way)
+        if not self._limits.may_try(source, self._now()):
+            conversation.finish(issuer.postpone("too many requests came from there"))
+            return
+        self._limits.failed(source, self._now())
         refusal = self._refusal(asked, way)
         if refusal is not None or not isinstance(way, DirectWay):
             refusal = refusal or NOT_LOCAL
@@ -102,11 +107,6 @@ class Approvals:
             )
             conversation.finish(issuer.refuse(refusal))
             return
-        source = way_source(way)
-        if not self._limits.may_try(source, self._now()):
-            conversation.finish(issuer.postpone("too many requests came from there"))
-            return
-        self._limits.failed(source, self._now())
         try:
             held = self._requests.take(asked, source, str(way.address))
             if held is None:

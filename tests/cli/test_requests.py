@@ -102,6 +102,8 @@ class RequestsTests(CommandTestCase):
         for words in ("local network", "atmosphere requests", "atmosphere approve"):
             self.assertIn(words, ended.err)
         self.assertEqual(self.node.calls, [("invite", 24.0, 1, None, True)])
+        ended = await self.command("invite", "--approve", "--uses", "3")
+        self.assertEqual((ended.status, ended.err.count("\n")), (2, 1))
 
     async def test_join(self) -> None:
         """
