@@ -24,9 +24,12 @@ def _ask_here(settings: Settings, options: dict[str, Any]) -> Any:
 
     @return: the report; an C{int} is the status of a failure.
     """
+    import os
+    from dataclasses import replace
+
     from atmosphere.identity import NodeKey
     from atmosphere.network.relay.frames import HelloCredentials
-    from atmosphere.node.config import DEFAULT_UDP_PORT, NodeConfig, with_options
+    from atmosphere.node.config import DEFAULT_UDP_PORT, NodeConfig, with_fallback, with_options
     from atmosphere.node.report import gather_alone
     from atmosphere.node.store import NodeStore
 
@@ -37,12 +40,15 @@ def _ask_here(settings: Settings, options: dict[str, Any]) -> Any:
     config, key = NodeConfig(host_name()), NodeKey(entropy(32))
     credentials = HelloCredentials()
     port = None
+    mesh_relays: tuple[str, ...] = ()
     if NodeStore.exists(settings.state):
         with NodeStore.peek(settings.state, wall=wall) as store:
             config, key, port = store.settings, store.key, store.udp_port
             if store.mesh is not None:
                 credentials = HelloCredentials(store.mesh.mesh_id, store.mesh.chain)
-    config = with_options(config, **options)
+                mesh_relays = store.mesh.relays
+    config = with_fallback(with_options(config, **options), os.environ)
+    config = replace(config, relays=tuple(config.relays_beside(mesh_relays)))
     answers: list[dict[str, Any]] = []
 
     async def work(reactor: Any) -> None:

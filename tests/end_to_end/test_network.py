@@ -70,6 +70,11 @@ class NetworkTests(EndToEndTestCase):
         alone = machine.run("network", "--no-public-stun").out
         self.assertIn("advice      no relay: `--relay ws://HOST:8080`", alone)
         self.assertIn("--stun HOST:PORT", alone)
+        fallback = f"ws://127.0.0.1:{free_port()}"
+        machine.variables["ATMOSPHERE_RELAY_URL"] = fallback
+        (used,) = machine.json("network")["relays"]
+        self.assertEqual((used["url"], used["ok"]), (fallback, False))
+        del machine.variables["ATMOSPHERE_RELAY_URL"]
         gone = machine.json("network", "--relay", f"ws://127.0.0.1:{free_port()}")
         self.assertIn("refuses connections", gone["advice"][0])
         self.assertIsNone(gone["udp"])
@@ -94,6 +99,14 @@ class NetworkTests(EndToEndTestCase):
         self.assertEqual(machine.json("status")["relay"]["ok"], True)
         bad = machine.run("network", "--stun", "a b", status=2)
         self.assertIn("HOST:PORT", bad.err)
+        code = machine.run("invite").out
+        seattle = Machine(self, "seattle")
+        seattle.init()
+        program = seattle.serve()
+        seattle.run("join", "-", stdin=code)
+        program.stop()
+        (used,) = seattle.json("network")["relays"]
+        self.assertEqual((used["url"], used["ok"]), (relay.url, True))
 
     def report(self, wall: str = "") -> dict[str, Any]:
         """
