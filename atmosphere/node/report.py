@@ -206,7 +206,8 @@ def make_report(
     is_ipv6_seen = families.get("ipv6", {}).get("public") is not None
     public = [] if measurement is None else measurement.public()
     public += [
-        {"ip": each.host, "port": each.port, "source": "manual"} for each in config.advertise
+        {"ip": each.host, "port": each.port or port, "source": "manual"}
+        for each in config.advertise
     ]
     return {
         "local": {"ip": here, "port": port},

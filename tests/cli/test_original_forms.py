@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from atmosphere.cli.app import program
 from atmosphere.cli.options import Settings
 from atmosphere.node.store import NodeStore
 from tests.cli.running import CommandTestCase, Ended, atmosphere
+from tests.cli.test_serving import finish, start
 
 
 def clock() -> float:
@@ -171,6 +173,26 @@ class ServeTests(SynchronousTestCase):
         self.assertEqual(parsed("serve", "-v", env=env)["verbosity"], 1)
         ended = atmosphere("status", env={"ATMOSPHERE_LOG_LEVEL": "loud"})
         self.assertEqual((ended.status, ended.err.count("\n")), (2, 1))
+
+    def test_network_relays(self) -> None:
+        """
+        Without a running node C{network} reports on the relay that serves when
+        nothing else names one, and on a public address with the node's port.
+        """
+        state = Path(self.mktemp()).absolute()
+        init = atmosphere("--state", str(state), "init", "--public-ip", "203.0.113.9")
+        self.assertEqual(init.status, 0)
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            url = f"ws://127.0.0.1:{closed.getsockname()[1]}"
+            env = {"ATMOSPHERE_RELAY_URL": url}
+            asked = start("--state", str(state), "network", "--json", env=env)
+            status, out, err = finish(asked)
+        self.assertEqual(status, 0, err)
+        answer = json.loads(out)
+        self.assertEqual([each["url"] for each in answer["relays"]], [url])
+        manual = {"ip": "203.0.113.9", "port": answer["local"]["port"], "source": "manual"}
+        self.assertIn(manual, answer["public"])
 
     def test_network(self) -> None:
         """
