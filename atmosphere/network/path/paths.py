@@ -58,6 +58,7 @@ class Paths:
         that something was heard by.
     @ivar decisions: the last ones, oldest first.
     @ivar is_silent: no way answers at present.
+    @ivar events: what L{next_event} is still to hand out.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Paths:
         self._last_proof = self._silent_since = self._last_call = now
         self._quiet_at: float | None = None
         self._observed: dict[bool, TransportAddress] = {}
-        self._events: deque[PathEvent] = deque()
+        self.events: deque[PathEvent] = deque()
 
     # -------------------------------------------------------------- questions
 
@@ -330,8 +331,7 @@ class Paths:
         """
         self._advance(now)
         if self._quiet_at is not None and now >= self._quiet_at:
-            active = self._ways.get(self.active)
-            if active is not None:
+            if (active := self._ways.get(self.active)) is not None:
                 self._quiet_at = None
                 active.hurry(now, QUIET_AFTER)
         is_hurried = self.is_silent and now - self._silent_since < HURRY_FOR
@@ -366,7 +366,7 @@ class Paths:
         """
         Hand out the oldest event.
         """
-        return self._events.popleft() if self._events else None
+        return self.events.popleft() if self.events else None
 
     # ---------------------------------------------------------------- insides
 
@@ -437,11 +437,11 @@ class Paths:
         observed = answer.observed
         if observed is not None and self._observed.get(observed.is_ipv6) != observed:
             self._observed[observed.is_ipv6] = observed
-            self._events.append(ObservedAddress(observed))
+            self.events.append(ObservedAddress(observed))
         was_silent = self.is_silent
         self._review(now)
         if was_suspect and known.way == self.active and not was_silent:
-            self._events.append(PathRestored(known.way))
+            self.events.append(PathRestored(known.way))
 
     def _review(self, now: float) -> None:
         """
@@ -465,7 +465,7 @@ class Paths:
         if self.is_silent:
             self.is_silent = False
             self._decide(now, chosen.way, "the link is no longer silent")
-            self._events.append(PathRestored(chosen.way))
+            self.events.append(PathRestored(chosen.way))
 
     def _make_do(self, now: float) -> None:
         """
@@ -481,7 +481,7 @@ class Paths:
             self.is_silent = True
             self._silent_since = now
             self._decide(now, None, f"silent: no way answered for {DISTRUST_AFTER} s")
-            self._events.append(PathSilent(self._last_proof))
+            self.events.append(PathSilent(self._last_proof))
             for known in self._ways:
                 if known.has_answered:
                     known.hurry(now, HURRIED_PAUSE)
@@ -496,4 +496,4 @@ class Paths:
         self._has_been_direct |= isinstance(known.way, DirectWay)
         self._quiet_at = None
         self._decide(now, known.way, f"active: {reason}")
-        self._events.append(PathChanged(old, known.way, reason))
+        self.events.append(PathChanged(old, known.way, reason))

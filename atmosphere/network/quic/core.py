@@ -193,7 +193,8 @@ class LinkCore:
         if not self._events:
             if self._pending or self.quic.has_news:
                 self._absorb()
-            self._collect()
+            if self.paths.events:
+                self._collect()
         return self._events.popleft() if self._events else None
 
     # What the Twisted side asks for.
