@@ -7,7 +7,8 @@ side knows the other's, both run within ten seconds of each other, for example
 
     python asyncio_punch.py 7777 203.0.113.7:7777 "good morning" wss://relay.example
 
-C{STUN=HOST:PORT} in the environment asks that server instead of public ones.
+C{STUN=HOST:PORT} in the environment asks that server instead of public ones, and
+C{SECONDS=N} is how long to punch before the relay is tried.
 """
 
 import asyncio
@@ -46,7 +47,8 @@ async def talk(port: int, peer: str, text: str, relay: str | None = None) -> int
     """
     Connect, say something, and print what the other side says.
     """
-    result = await establish_p2p_connection(port, peer, relay).asFuture(loop)
+    seconds = float(os.environ.get("SECONDS", "10"))
+    result = await establish_p2p_connection(port, peer, relay, seconds).asFuture(loop)
     if result.connection is None:
         print(f"no way to {peer}", file=sys.stderr)
         return 1

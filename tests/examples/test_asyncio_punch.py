@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from twisted.trial.unittest import SkipTest
+
 from tests.end_to_end.harness import ROOT, EndToEndTestCase, Program, Relay
+from tests.end_to_end.namespaces import INTERNET, can_translate, homes
 
 EXAMPLE = str(ROOT / "docs" / "examples" / "asyncio_punch.py")
 
@@ -32,11 +36,12 @@ class AsyncioPunchTests(EndToEndTestCase):
                 each.bind(("127.0.0.1", 0))
             return [one.getsockname()[1], two.getsockname()[1]]
 
-    def begin(self, *arguments: str) -> Program:
+    def begin(self, *arguments: str, prefix: Sequence[str] = ()) -> Program:
         """
         Start one of the two.
         """
-        return self.start(PYTHON, EXAMPLE, *arguments)
+        variables = {"SECONDS": "3"}
+        return self.start(PYTHON, EXAMPLE, *arguments, environment=variables, prefix=prefix)
 
     def test_two_processes(self) -> None:
         """
@@ -62,3 +67,35 @@ class AsyncioPunchTests(EndToEndTestCase):
             environment={"STUN": f"127.0.0.1:{relay.stun_port}"},
         )
         self.assertRegex(ended.out, r"^127\.0\.0\.1:\d+  NAT: none, not reachable")
+
+    def at_homes(self, how: str, kind: str) -> None:
+        """
+        Let two talk from homes behind the kernel's own NATs, with a relay to help.
+
+        @param how: what kind of NAT; see L{homes}.
+        @param kind: what is expected.
+        """
+        if not can_translate():
+            raise SkipTest("not root, or without iproute2 and nftables: no routers to be had")
+        relay, *places = homes(self, 2, how)
+        program = self.start("atmosphere", "relay", "--host", INTERNET, prefix=relay)
+        program.wait_for("--relay")
+        url = f"ws://{INTERNET}:8080"
+        first = self.begin("7777", "45.77.2.2:7777", "good morning", url, prefix=places[0])
+        second = self.begin("7777", "45.77.1.2:7777", "good evening", url, prefix=places[1])
+        first.wait_for(f"{kind}: good evening")
+        second.wait_for(f"{kind}: good morning")
+        self.assertEqual((first.err, second.err), ("", ""))
+
+    def test_homes(self) -> None:
+        """
+        Through the NATs of two homes there is a hole.
+        """
+        self.at_homes("", "direct")
+
+    def test_difficult_homes(self) -> None:
+        """
+        Through NATs that take another port for each peer there is none, and both
+        meet at the relay.
+        """
+        self.at_homes("fully-random", "relay")
