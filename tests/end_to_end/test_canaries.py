@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes
 
-from atmosphere.mesh.invitation import invitation_key
-from atmosphere.mesh.join_code import JoinCode
+from atmosphere.identity import NodeKey
+from atmosphere.membership import found_mesh
+from atmosphere.mesh.backup import MeshBackup
+from atmosphere.mesh.invitation import invitation_key, invitation_of
+from atmosphere.mesh.join_code import JoinCode, issue_join_code
 from atmosphere.node.control_routes import ROUTES
 from atmosphere.node.store import NodeStore
 from tests.end_to_end.harness import EndToEndTestCase, Machine, Relay, free_port
@@ -268,6 +271,25 @@ class CanaryTests(EndToEndTestCase):
                     if name.startswith("secret "):
                         self.assertIsNone(find(secret, file.read_bytes()), file.name)
                 self.assertEqual(file.stat().st_mode & 0o077, 0, file.name)
+
+    def test_representations(self) -> None:
+        """
+        What holds a secret does not show it when it is shown itself.
+        """
+        key, root = NodeKey(os.urandom(32)), NodeKey(os.urandom(32))
+        chain = found_mesh(root, key.node_id, "x", wall=1.8e9, entropy=os.urandom)
+        code = issue_join_code(
+            key, chain, mesh_name="home", endpoint="192.0.2.1:1", wall=1.8e9, entropy=os.urandom
+        )
+        assert code.secret is not None
+        invitation = invitation_of(code)
+        holders = [key, root, key.seed, code, code.secret, invitation, MeshBackup(root, "x", chain)]
+        shown = "\n".join(
+            text for each in holders for text in (repr(each), str(each), f"{each}", repr([each]))
+        ).encode()
+        for secret in (key.seed, root.seed, code.secret, invitation.key):
+            self.assertIsNone(find(secret.reveal(), shown))
+        self.assertNotIn(core(code.code), shown)
 
     def test_session(self) -> None:
         """

@@ -4,12 +4,32 @@ Tests for L{atmosphere.node.standing}.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from typing_extensions import override
 
-from atmosphere.errors import ConfigurationError, JoinError
+from atmosphere.errors import ConfigurationError, JoinError, StateError
 from atmosphere.node.standing import REACHABLE_FOR
+from atmosphere.node.state_file import StateFile
 
 from .harness import WorldCase
+
+
+class FullFile(StateFile):
+    """
+    A file on a disk that is full.
+    """
+
+    def __init__(self, outcome: Callable[[str | None], None]) -> None:
+        self._outcome = outcome
+
+    @override
+    def write(self, payload: bytes) -> None:
+        """
+        Fail.
+        """
+        self._outcome("no room still")
+        raise StateError("no room still")
 
 
 class StandingTests(WorldCase):
@@ -48,6 +68,27 @@ class StandingTests(WorldCase):
         self.world.network.advance(REACHABLE_FOR)
         self.assertEqual(self.first.states(), {"seattle": "away"})
         self.assertIsNone(self.first.service.peers()[0]["path"])
+
+    def test_disk(self) -> None:
+        """
+        What was damaged is told, and that the disk refuses, for as long as it does.
+        """
+        store = self.first.service._store
+        store.notices.append("a file was damaged")
+        store._wrote("no room")
+        self.assertEqual(self.first.service.status()["warnings"], ["a file was damaged"])
+        file, store._facts_file = store._facts_file, FullFile(store._wrote)
+        for _ in range(2):
+            store._wrote("no room")
+            self.assertEqual(
+                self.first.service.status()["warnings"],
+                [
+                    "a file was damaged",
+                    "the disk refuses; the node runs on and keeps nothing new: no room still",
+                ],
+            )
+        store._facts_file = file
+        self.assertEqual(self.first.service.status()["warnings"], ["a file was damaged"])
 
     def test_find(self) -> None:
         """
