@@ -28,7 +28,7 @@ from atmosphere.mesh.invitation import (
 from atmosphere.mesh.issuer import REFUSAL_DELAY, Broken, Issuer, RedeemAsked, RequestAsked
 from atmosphere.mesh.joiner import SERVICE, Admitted, Asker, Declined, Waiting
 from atmosphere.network.path.reports import PathEvent, PathSilent
-from atmosphere.network.path.ways import Way, way_source
+from atmosphere.network.path.ways import RelayedWay, Way, way_source
 from atmosphere.network.quic.connection import Link
 
 from .approving import Approvals
@@ -80,14 +80,18 @@ class Admission:
             return
         self._expected.discard(node)
 
-    def redeem(self, asked: RedeemAsked, source: Hashable) -> Redeemed | Refused:
+    def redeem(
+        self, asked: RedeemAsked, source: Hashable, *, is_shared: bool = False
+    ) -> Redeemed | Refused:
         """
         Redeem an invitation: the rule's verdict is on the disk when this returns.
 
         @param source: where the joiner comes from, to limit its tries.
+        @param is_shared: others come from there too, with good codes perhaps: the
+            tries that failed there are nobody's reason not to look.
         @raise StateError: the disk refused; nothing was redeemed.
         """
-        if not self._limits.may_try(source, self._now()):
+        if not is_shared and not self._limits.may_try(source, self._now()):
             return Refused(Reason.TOO_MANY_TRIES)
         roster = self._mesh.roster
 
@@ -112,20 +116,25 @@ class Admission:
             self._expected.add(asked.joiner)
         return outcome
 
-    def answer(self, issuer: Issuer, asked: RedeemAsked, source: Hashable) -> bytes | None:
+    def answer(self, issuer: Issuer, asked: RedeemAsked, way: Way | None) -> bytes | None:
         """
         Decide about a joiner, and certify it.
+
+        @param way: by which it comes.
 
         @return: the answer to be sent; C{None} for a refusal, which is to be
             sent a second later.
         """
         who = asked.joiner.short
+        source = "" if way is None else way_source(way)
+        may_log = self._limits.may_try(source, self._now())
         try:
-            outcome = self.redeem(asked, source)
+            outcome = self.redeem(asked, source, is_shared=isinstance(way, RelayedWay))
             if isinstance(outcome, Refused):
-                self._log.warn(
-                    "{who} was not admitted: {reason}", who=who, reason=outcome.reason.value
-                )
+                if may_log:  # else whoever knocks could fill the log
+                    self._log.warn(
+                        "{who} was not admitted: {reason}", who=who, reason=outcome.reason.value
+                    )
                 return None
             return self.admit(issuer, asked.joiner, asked.wanted_name)
         except AtmosphereError as error:
@@ -183,8 +192,7 @@ class IssuerProtocol(Protocol):
             case Broken():
                 self.transport.loseConnection()
             case RedeemAsked():
-                source = "" if self.way is None else way_source(self.way)
-                answer = self._admission.answer(self.issuer, asked, source)
+                answer = self._admission.answer(self.issuer, asked, self.way)
                 if answer is None:
                     self._admission.reactor.callLater(
                         REFUSAL_DELAY, self.finish, self.issuer.refuse()
