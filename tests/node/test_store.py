@@ -7,7 +7,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from twisted.trial.unittest import SynchronousTestCase
 from typing_extensions import override
@@ -15,6 +17,7 @@ from typing_extensions import override
 from atmosphere.errors import ConfigurationError, StateError
 from atmosphere.identity import NodeKey
 from atmosphere.node.config import NodeConfig
+from atmosphere.node.database import MeshDatabase
 from atmosphere.node.state_file import encode_state
 from atmosphere.node.store import (
     NodeStore,
@@ -24,6 +27,18 @@ from atmosphere.node.store import (
 )
 
 HOME = StoredMesh("mesh-home", "home", b"chain", ("ws://relay:8080",))
+
+
+class FullDatabase:
+    """
+    A database on a full disk.
+    """
+
+    def claim(self, mesh_id: str) -> None:
+        """
+        Fail.
+        """
+        raise StateError("database or disk is full")
 
 
 def clock() -> float:
@@ -267,6 +282,22 @@ class MeshTests(StoreTestCase):
         self.assertEqual((store.mesh, store.revocations, store.members()), (None, None, []))
         self.assertIsNone(store.root_key())
         self.assertIn("root.key.left-1234", os.listdir(self.path))
+
+    def test_left_on_full_disk(self) -> None:
+        """
+        Who leaves has left, though the disk has no room to note who was known; that
+        goes with the next mesh.
+        """
+        store = self.open()
+        store.save_mesh(HOME)
+        store.upsert_members([StoredMember(self.node_id.raw, b"chain", None, 1.0)])
+        database = store.database
+        store._database = cast(MeshDatabase, FullDatabase())
+        store.forget_mesh()
+        self.assertIsNone(store.mesh)
+        store._database = database
+        store.save_mesh(replace(HOME, mesh_id="mesh-work"))
+        self.assertEqual(store.members(), [])
 
     def test_another_mesh(self) -> None:
         """
