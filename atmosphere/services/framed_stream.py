@@ -70,6 +70,7 @@ class FramedStream(TCPManners):
         self._host = host
         self._gone = gone
         self._inbox = b""
+        self._at = 0
         self._left = 0
         self._paused = False
         self._is_delivering = False
@@ -226,7 +227,7 @@ class FramedStream(TCPManners):
         self._paused = False
         if self.disconnected:
             return
-        if self._inbox:
+        if self._at < len(self._inbox):
             if not self._is_due:
                 self._is_due = True
                 self._clock.callLater(0, self._deliver)
@@ -245,7 +246,8 @@ class FramedStream(TCPManners):
         """
         Bytes came.
         """
-        self._inbox += data
+        self._inbox = self._inbox[self._at :] + data if self._at < len(self._inbox) else data
+        self._at = 0
         if not self._paused and not self._is_delivering and not self._is_due:
             self._deliver()
 
@@ -256,11 +258,13 @@ class FramedStream(TCPManners):
         self._is_due = False
         self._is_delivering = True
         try:
-            while self._inbox and not self._paused and not self.disconnected:
+            while self._at < len(self._inbox) and not self._paused and not self.disconnected:
                 if not self._step():
                     break
         finally:
             self._is_delivering = False
+            if self._at >= len(self._inbox):
+                self._inbox, self._at = b"", 0
         if not self._paused and not self.disconnected:
             self._read()
 
@@ -271,17 +275,18 @@ class FramedStream(TCPManners):
         @return: whether there may be more.
         """
         if self._left:
-            piece, self._inbox = self._inbox[: self._left], self._inbox[self._left :]
+            piece = self._inbox[self._at : self._at + self._left]
+            self._at += len(piece)
             self._left -= len(piece)
             if not self.disconnecting:
                 self.protocol.dataReceived(piece)
             return True
-        if len(self._inbox) < _HEADER.size:
+        if len(self._inbox) - self._at < _HEADER.size:
             return False
-        (word,) = _HEADER.unpack_from(self._inbox)
+        (word,) = _HEADER.unpack_from(self._inbox, self._at)
         if word & _LAST:
             return self._last_frame(word & ~_LAST)
-        self._inbox = self._inbox[_HEADER.size :]
+        self._at += _HEADER.size
         if self._has_read_all or word > MAXIMUM_PIECE:
             self._last_words("the other side breaks the rules of local streams")
         elif word:
@@ -294,13 +299,13 @@ class FramedStream(TCPManners):
         """
         The other side gave the stream up.
         """
-        end = _HEADER.size + length
+        start = self._at + _HEADER.size
         if length > MAXIMUM_REASON:
             self._last_words("the other side breaks the rules of local streams")
-        elif len(self._inbox) < end:
+        elif len(self._inbox) < start + length:
             return False
         else:
-            text = self._inbox[_HEADER.size : end].decode("utf-8", "replace")
+            text = self._inbox[start : start + length].decode("utf-8", "replace")
             self._last_words(escape_peer_text(text, 300))
         return True
 
@@ -334,7 +339,7 @@ class FramedStream(TCPManners):
         """
         self._paused = False
         self._is_delivering = True
-        while self._inbox and not self.disconnected and self._step():
+        while self._at < len(self._inbox) and not self.disconnected and self._step():
             self._paused = False
         if self._is_aborted:
             self._lost(Failure(ConnectionAborted()))

@@ -25,8 +25,9 @@ from atmosphere.errors import DecodeError, LinkError
 from atmosphere.membership import verify_chain
 from atmosphere.mesh.gossip import Gossip, GossipExchange
 from atmosphere.mesh.issuer import Issuer
-from atmosphere.mesh.joiner import Joiner
+from atmosphere.mesh.joiner import Joiner, Requester
 from atmosphere.mesh.renewal import RenewalIssuer, Renewing
+from atmosphere.mesh.request import RequestAsked
 from atmosphere.mesh.roster import Roster
 from atmosphere.network.quic.stream_table import StreamTable
 from atmosphere.network.relay.dial import ClientConnection
@@ -46,7 +47,6 @@ from tests.mesh_fixtures import (
     ADMIN_KEY,
     ALICE,
     ALICE_CHAIN,
-    BOB,
     MESH,
     WALL,
 )
@@ -242,7 +242,14 @@ def join(data: bytes) -> None:
     )
     joiner.receive(data, WALL)
     joiner.end()
-    Issuer(BOB.node_id, binding=bytes(32)).receive(data)
+    requester = Requester(
+        ALICE, mesh_id=MESH, issuer=ADMIN_KEY.node_id, binding=bytes(32), wanted_name="seattle"
+    )
+    requester.receive(data, WALL)
+    requester.end()
+    asked = Issuer(ALICE.node_id, binding=bytes(32)).receive(data)
+    if isinstance(asked, RequestAsked):
+        asked.is_signed_for(ADMIN_KEY.node_id)
     Renewing(held, ALICE_CHAIN).receive(data, WALL)
     RenewalIssuer(ALICE.node_id).receive(data)
 

@@ -19,6 +19,7 @@ from atmosphere.mesh.framing import encode_message
 from atmosphere.mesh.gossip import Gossip, GossipExchange
 from atmosphere.mesh.join_code import DOMAIN, JoinCode, issue_join_code
 from atmosphere.mesh.record import sign_record
+from atmosphere.mesh.request import make_request
 from atmosphere.mesh.roster import Roster
 from atmosphere.network.nat.candidates import CandidateType, make_candidate
 from atmosphere.network.path.exchange import PathOffer, encode_offer
@@ -235,6 +236,16 @@ def join_messages() -> list[bytes]:
         {"members": [[ALICE_CHAIN, record()], [ADMIN_CHAIN, None]]},
         {"done": True},
         {"refused": "the code was not accepted"},
+        {"waiting": 60, "mesh": "home"},
+        {"later": "too many requests came from there"},
+        make_request(
+            ALICE,
+            mesh_id=MESH,
+            issuer=ADMIN_KEY.node_id,
+            binding=bytes(32),
+            wanted_name="seattle",
+            capabilities=["relay"],
+        ),
         {"renew": ALICE_CHAIN},
         {"renewed": ALICE_CHAIN},
     ]
