@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from inspect import iscoroutine
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -120,7 +121,8 @@ class NATTraversal:
                 traversal.send_to_peer("portland", b"hello")
 
     @ivar local_port: the port; once started, its number even if 0 was given.
-    @ivar on_message: called with the peer's ID and the datagram.
+    @ivar on_message: called with the peer's ID and the datagram; may be a
+        coroutine function that awaits Deferreds.
     @ivar attempts: the last attempt for each peer's ID.
     """
 
@@ -258,7 +260,10 @@ class NATTraversal:
             if data is None:
                 attempt.state = ConnectionState.FAILED
             elif self.on_message is not None:
-                self.on_message(attempt.peer_id, data)
+                result = self.on_message(attempt.peer_id, data)
+                if iscoroutine(result):
+                    running = Deferred.fromCoroutine(result)
+                    running.addErrback(lambda failure: _log.failure("on_message failed", failure))
 
         attempt.state = ConnectionState.PUNCHING
         held = held_connection(self._world, port, remote)

@@ -27,10 +27,10 @@ from atmosphere.network.stun.discovery import mapped_refusal
 from atmosphere.network.stun.public_endpoint import PublicEndpoint
 
 from .connection import PeerConnection
-from .nat import punch
+from .nat import ConnectionAttempt, ConnectionState, punch
 from .ports import Port, open_port, resolve
 from .relay import STUN_PORT, RelayClient, default_relay_url
-from .stun import known_endpoints
+from .stun import get_local_ip, known_endpoints
 from .world import World, the_world
 
 __all__ = ["P2PResult", "RelayedConnection", "establish_p2p_connection"]
@@ -47,17 +47,20 @@ class P2PResult(tuple[bool, str | None]):
     and C{"direct"}, C{"relay"} or L{None}.
 
     @ivar connection: the connection, open; L{None} if there is none.
+    @ivar attempt: how it came to be, or did not.
     """
 
     connection: PeerConnection | None
+    attempt: ConnectionAttempt
 
-    def __new__(cls, connection: PeerConnection | None) -> P2PResult:
+    def __new__(cls, connection: PeerConnection | None, attempt: ConnectionAttempt) -> P2PResult:
         """
         Make it of what there is.
         """
         kind = None if connection is None else connection.kind
         made = super().__new__(cls, (connection is not None, kind))
         made.connection = connection
+        made.attempt = attempt
         return made
 
 
@@ -166,23 +169,41 @@ async def _establish(
     port = open_port(world, local_port, is_ipv6=remote.is_ipv6)
     asking = Deferred.fromCoroutine(_seen_by_relay(world, port, relay, is_ipv6=remote.is_ipv6))
     asking.addErrback(lambda failure: failure.trap(CancelledError) and None)
+    attempt = ConnectionAttempt(
+        str(remote),
+        (get_local_ip(world=world), port.number),
+        (remote.host, remote.port),
+        ConnectionState.PUNCHING,
+        world.wall(),
+    )
+
+    def result(connection: PeerConnection | None, state: ConnectionState) -> P2PResult:
+        attempt.state = state
+        if connection is not None:
+            attempt.established_at = world.wall()
+        return P2PResult(connection, attempt)
+
     try:
         try:
-            return P2PResult(await punch(world, port.number, remote, timeout))
+            connection = await punch(world, port.number, remote, timeout)
         except NoPathError as error:
             _log.info("{error}", error=error)
+        else:
+            return result(connection, ConnectionState.ESTABLISHED)
         if relay is None:
-            return P2PResult(None)
+            return result(None, ConnectionState.FAILED)
         candidates = _candidates(world, local_port, port.number, await asking)
     finally:
         asking.cancel()
         await port.release()
     sessions = [session_of(own, remote) for own in own_endpoints(candidates, remote)]
     try:
-        return P2PResult(RelayedConnection(await _meet(world, relay, sessions, timeout)))
+        client = await _meet(world, relay, sessions, timeout)
     except RelayError as error:
         _log.info("{error}", error=error)
-        return P2PResult(None)
+        return result(None, ConnectionState.FAILED)
+    attempt.relay_url = relay.text
+    return result(RelayedConnection(client), ConnectionState.RELAY)
 
 
 def _candidates(

@@ -157,6 +157,30 @@ class TraversalTests(WorldCase):
         self.assertIs(attempt.state, ConnectionState.FAILED)
         self.assertFalse(first.send_to_peer("two", b"hello"))
 
+    def test_coroutine(self) -> None:
+        """
+        What takes the messages may be a coroutine function; if it fails that is logged.
+        """
+        got: list[Message] = []
+
+        async def take(peer: str, data: bytes) -> None:
+            if data == b"bad":
+                raise RuntimeError("not today")
+            got.append((peer, data))
+
+        one, two = self.home(1), self.home(2)
+        first, second = self.traversal(one, []), NATTraversal(7777, take, world=two)
+        self.result(second.start())
+        self.closers.append(second.stop)
+        self.results(
+            first.punch_hole("two", "8.8.2.1", 7777), second.punch_hole("one", "8.8.1.1", 7777)
+        )
+        for data in (b"bad", b"good"):
+            first.send_to_peer("two", data)
+        self.network.advance(1)
+        self.assertEqual(got, [("one", b"good")])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
     def test_cancelled(self) -> None:
         """
         Cancelling gives up.

@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 
 from atmosphere.addresses import TransportAddress
-from atmosphere.classic.nat import NATTraversal, punch_hole
+from atmosphere.classic.nat import ConnectionState, NATTraversal, punch_hole
 from atmosphere.classic.p2p import P2PResult, RelayedConnection, establish_p2p_connection
 from atmosphere.classic.relay import DEFAULT_RELAYS, RelayClient, RelayInfo
 from atmosphere.classic.stun import discover_public_ip
@@ -78,6 +78,9 @@ class DirectTests(EstablishCase):
         """
         first, second = self.connect(self.home(1), self.home(2), RELAY)
         self.assertEqual((first, second), ((True, "direct"), (True, "direct")))
+        self.assertTrue(first.attempt.is_direct)
+        self.assertLess(first.attempt.duration or 9, 1)
+        self.assertEqual(first.attempt.remote_endpoint, ("8.8.2.1", 7777))
         self.network.advance(300)
         self.talk(first, second)
 
@@ -134,6 +137,8 @@ class RelayTests(EstablishCase):
         self.serve()
         first, second = self.connect(self.home(1, SYMMETRIC), self.home(2, SYMMETRIC), RELAY)
         self.assertEqual((first, second), ((True, "relay"), (True, "relay")))
+        self.assertIs(first.attempt.state, ConnectionState.RELAY)
+        self.assertEqual((first.attempt.relay_url, first.attempt.is_direct), (RELAY, False))
         self.talk(first, second)
         self.assertIsInstance(first.connection, RelayedConnection)
         assert first.connection is not None and second.connection is not None
@@ -232,6 +237,7 @@ class FailureTests(EstablishCase):
             self.assertLess(self.network.run_until(establishing), 6)
             result = self.successResultOf(establishing)
             self.assertEqual((tuple(result), result.connection), ((False, None), None))
+            self.assertIs(result.attempt.state, ConnectionState.FAILED)
 
     def test_stranger(self) -> None:
         """

@@ -16,6 +16,7 @@ __all__ = [
     "NetworkInfo",
     "PublicEndpoint",
     "discover_public_ip",
+    "forget_public_ip",
     "gather_network_info",
     "get_local_ip",
 ]
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from atmosphere.classic.stun import (
         STUN_SERVERS,
         discover_public_ip,
+        forget_public_ip,
         gather_network_info,
         get_local_ip,
     )
@@ -35,6 +37,7 @@ else:
             "atmosphere.classic.stun": [
                 "STUN_SERVERS",
                 "discover_public_ip",
+                "forget_public_ip",
                 "gather_network_info",
                 "get_local_ip",
             ],
