@@ -47,7 +47,7 @@ from atmosphere.node.strict_json import decode_json
 from atmosphere.testing.randomness import seeded_entropy
 from tests.mesh_fixtures import ADMIN_CHAIN, ADMIN_KEY, ALICE, GENESIS, MESH, WALL, parts
 
-from . import conversations, seeds
+from . import conversations, local_seeds, seeds
 from .property import Target
 
 __all__ = ["TARGETS"]
@@ -303,12 +303,14 @@ TARGETS: dict[str, Target] = {
     "control-messages": Target(control_messages, seeds.control_messages),
     "offers": Target(offers, lambda: [seeds.offer()]),
     "link-streams": Target(conversations.link_streams, seeds.stream_scripts, is_many=True),
-    "framed-streams": Target(conversations.framed, seeds.framed, is_many=True),
-    "local-json": Target(local_json, seeds.json_texts, is_many=True),
-    "local-api": Target(conversations.local_api, seeds.http, is_many=True),
-    "local-streams": Target(conversations.local_streams, seeds.stream_requests),
-    "state-files": Target(state_files, seeds.states),
-    "config": Target(config, seeds.configs, (ConfigurationError,), is_many=True, longest=16_384),
+    "framed-streams": Target(conversations.framed, local_seeds.framed, is_many=True),
+    "local-json": Target(local_json, local_seeds.json_texts, is_many=True),
+    "local-api": Target(conversations.local_api, local_seeds.http, is_many=True),
+    "local-streams": Target(conversations.local_streams, local_seeds.stream_requests),
+    "state-files": Target(state_files, local_seeds.states),
+    "config": Target(
+        config, local_seeds.configs, (ConfigurationError,), is_many=True, longest=16_384
+    ),
     "backups": Target(backup, seeds.backups, (DecodeError, ConfigurationError)),
     "addresses": Target(addresses, seeds.addresses, longest=4_096),
 }
