@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from typing import Any
 
 from hypothesis import given, settings, strategies as st
@@ -145,6 +147,28 @@ class CodeTests(SynchronousTestCase):
         self.assertIs(old_place.MeshJoin, MeshJoin)
         self.assertIs(old_place.generate_join_code, generate_join_code)
         self.assertIn("generate_join_code_with_discovery", dir(old_place))
+
+    def test_cheap(self) -> None:
+        """
+        Importing the old places loads no Twisted, and asking for their names
+        installs no reactor; the network names are the same in both places.
+        """
+        program = (
+            "import sys\n"
+            "import atmosphere.mesh, atmosphere.mesh.join, atmosphere.mesh.network\n"
+            "assert 'twisted' not in sys.modules, 'twisted'\n"
+            "from atmosphere.mesh import *\n"
+            "from atmosphere.mesh.join import *\n"
+            "from atmosphere.mesh.network import *\n"
+            "import atmosphere.network\n"
+            "assert punch_hole is atmosphere.network.punch_hole\n"
+            "assert not JoinCode('m', 'h', 'k', 'e', 0, 2**40).is_expired\n"
+            "assert 'twisted.internet.reactor' not in sys.modules, 'reactor'\n"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        )
+        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
 
 
 class MeshJoinTests(JoinCase):
