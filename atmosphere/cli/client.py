@@ -172,7 +172,7 @@ class LocalClient:
         """
         state = self._state
         program = program_for(state)
-        if not (state / "node.key").exists():
+        if not any(state.glob("node.key*")):  # also one that is damaged, as `serve` will say
             return (
                 f"there is no node in {state}: make one with `{program} init`,"
                 f" then start it with `{program} serve`"

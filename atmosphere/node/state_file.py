@@ -219,18 +219,30 @@ class StateFile:
             if self._may_write:
                 self._mend(previous, damage)
             return previous
-        if not damage and not copy_damage:
-            return None
-        what = f"{self.path} is damaged ({damage or 'gone, and of its copy ' + copy_damage})"
+        if damage or copy_damage:
+            self._lose(damage, copy_damage)
+        return None
+
+    def _lose(self, damage: str, copy_damage: str) -> None:
+        """
+        Set a file and its copy aside, and say what that means.
+
+        @raise StateError: there is no going on without it; the copy stays where it is,
+            so that this is said at each start.
+        """
+        if damage:
+            what = f"{self.path} is damaged ({damage})"
+        else:
+            what = f"{self.path} is gone and its copy is damaged ({copy_damage})"
         if not self._may_write:
             raise StateError(what)
-        aside = self._set_aside(self.path) if damage else self._previous
+        if damage:
+            what += f" and was set aside as {self._set_aside(self.path)}"
         if self._loss is None:
-            raise StateError(f"{what}; it was set aside as {aside}")
+            raise StateError(what)
         if copy_damage:
-            aside = self._set_aside(self._previous)
-        self._notice(f"{what} and was set aside as {aside}: {self._loss}")
-        return None
+            self._set_aside(self._previous)
+        self._notice(f"{what}: {self._loss}")
 
     def _try(self, path: Path) -> tuple[bytes | None, str]:
         """

@@ -278,7 +278,8 @@ class NodeStore:
         """
         remedy = (
             "put back a copy of it; only if there is none, begin anew by removing"
-            f" {shlex.quote(str(self._key_file.path))}* and running `atmosphere init`"
+            f" {shlex.quote(str(self._key_file.path))}* and running `atmosphere init`, then"
+            " `atmosphere mesh restore FILE` if there is a backup of the mesh"
         )
         try:
             payload = self._key_file.read()
