@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.network.quic.test_core -*-
+# -*- test-case-name: tests.network.quic.test_stream_table -*-
 """
 A link's streams: between the application's bytes and QUIC's.
 """

@@ -182,6 +182,31 @@ class ChoiceTests(SynchronousTestCase):
             for name in "ab":
                 self.assertLessEqual(pair.changes(name, start)[-1][0] - start, 0.24 + 1e-6, apart)
 
+    def test_same_way_each_time(self) -> None:
+        """
+        While data comes and goes by the active way no way is looked at; when some
+        comes by another, they are.
+        """
+        pair = Pair()
+        pair.open()
+        now = pair.now
+        pair.a.datagram_received(TO_B, now)
+        pair.a.datagrams_to_send(now)
+        due = pair.a.get_timer()
+        for _ in range(3):
+            pair.a.datagram_received(TO_B, now)
+            pair.a.routes(now)
+            self.assertEqual(pair.a.datagrams_to_send(now), [])
+            self.assertEqual(pair.a.get_timer(), due)
+        self.assertFalse(pair.a._ways.is_touched)
+        self.assertEqual(pair.a.snapshot()[0].last_heard, now)
+        pair.a.get_timer()
+        pair.a.datagram_received(RELAY_TO_B, now)
+        self.assertTrue(pair.a._ways.is_touched)
+        self.assertLessEqual(pair.a.get_timer() or 1e9, now + 1)
+        pair.a.datagram_received(DirectWay(B), now + 0.2)
+        self.assertEqual(pair.a.snapshot()[0].last_heard, now + 0.2)
+
     def test_snapshot(self) -> None:
         """
         Status lists the active way first, with state, round trip and reason.

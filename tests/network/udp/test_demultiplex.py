@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.network.udp.demultiplex import (
     Kind,
+    are_quic,
     classify,
     has_username,
     is_stun,
@@ -59,6 +60,15 @@ class ClassifyTests(SynchronousTestCase):
         A datagram without a byte is nothing.
         """
         self.assertIs(classify(b""), Kind.UNKNOWN)
+
+    def test_all_of_quic(self) -> None:
+        """
+        Several datagrams are QUIC's if each of them is.
+        """
+        self.assertTrue(are_quic([b"\x40", b"\xc0x"]))
+        self.assertTrue(are_quic([]))
+        for other in (b"", b"\0", HEADER, b"\x80"):
+            self.assertFalse(are_quic([b"\x40", other]))
 
 
 class StunTests(SynchronousTestCase):
