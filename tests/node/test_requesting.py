@@ -23,6 +23,7 @@ from atmosphere.mesh.join_code import JoinCode
 from atmosphere.node.approving import ASKS_PER_MINUTE
 from atmosphere.node.requesting import Target, address_of
 from atmosphere.node.requests import MAXIMUM_OF_SOURCE
+from atmosphere.testing.nat import PORT_RESTRICTED
 
 from .harness import SimulatedNode, WorldCase
 
@@ -95,6 +96,26 @@ class RequestTests(WorldCase):
         self.assertEqual((joined["mesh_name"], joined["name"]), ("office", "seattle"))
         self.assertEqual(joined["admitted_by"], str(self.admin.key.node_id))
         self.assertEqual(self.admin.states(), {"seattle": "connected"})
+
+    def test_at_home(self) -> None:
+        """
+        Behind a NAT the code has the admin's address there, and works without any relay.
+        """
+        nat = self.world.network.nat("home", "198.51.100.9", PORT_RESTRICTED, gateway="192.168.1.1")
+        admin = self.world.node("salem", "192.168.1.2", on=nat, relays=())
+        node = self.world.node("eugene", "192.168.1.3", on=nat, relays=())
+        self.world.network.advance(1)
+        made = self.world.result(
+            admin.service.invite(hours=1, uses=1, mesh_name=None, approve=True)
+        )
+        self.assertEqual(made["warnings"], [])
+        code = JoinCode.from_compact(made["code"])
+        self.assertTrue(code.endpoint.startswith("192.168.1.2:"))
+        asking = self.ask(node, made["code"])
+        (found,) = admin.service.requests()
+        self.assertTrue(found["address"].startswith("192.168.1.3:"))
+        admin.service.approve("eugene")
+        self.assertEqual(self.world.result(asking)["name"], "eugene")
 
     def test_patience(self) -> None:
         """
