@@ -74,10 +74,10 @@ class LiveTests(EndToEndTestCase):
 
     def test_flood(self) -> None:
         """
-        4,000 changed datagrams leave a node's log without a traceback, its memory as it
+        2,000 changed datagrams leave a node's log without a traceback, its memory as it
         was, and its peer with an answer.
         """
-        found = flood(self, 4_000)
+        found = flood(self, 2_000)
         self.assertGreater(found.guests, 0)
         self.assertLess(found.after - found.before, 16 * 2**20)
         self.assertLess(found.cpu / found.sent, 0.002)
