@@ -237,15 +237,23 @@ class PairClient(ClientStream):
         if self._end is not None and self._end.active():
             self._end.cancel()
         owner, self._owner = self._owner, None
-        text = f"{self._url.authority}: {self._error or self._explain(reason)}"
+        why = self._error or self._explain()
+        if why is not None:
+            text = f"{self._url.authority}: {why}"
+        elif self._was_opened:
+            text = f"{self._url.authority}: the connection was lost"
+        else:
+            text = describe_failure(self._url, reason)
         if not self.opened.called:
             self.opened.errback(RelayError(text))
         elif owner is not None and self._was_opened:
             owner.pair_ended(text)
 
-    def _explain(self, reason: Failure) -> str:
+    def _explain(self) -> str | None:
         """
         Find out why the connection ended.
+
+        @return: L{None} if WebSocket knows nothing of it.
         """
         status = str(getattr(self, "http_status_line", "")).split()
         if len(status) > 1 and status[1] != "101":
@@ -257,7 +265,7 @@ class PairClient(ClientStream):
                 self.remoteCloseCode,
                 escape_peer_text(str(self.remoteCloseReason or "the session is over"), 100),
             )
-        return "the connection was lost"
+        return None
 
 
 class _Factory(WebSocketClientFactory):

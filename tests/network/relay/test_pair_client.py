@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from typing_extensions import override
 
 from atmosphere.errors import RelayError
@@ -18,7 +19,9 @@ from atmosphere.network.relay.limits import RelayLimits
 from atmosphere.network.relay.pair_client import PairClient, connect_session
 from atmosphere.testing import seeded_entropy
 
+from .certificates import Authority
 from .relay_case import RelayCase
+from .test_service import REACTOR, RealCase
 
 
 class Owner:
@@ -189,6 +192,45 @@ class TalkTests(PairCase):
         self.network.advance(60)
         self.assertEqual(len(a.ended), 1)
         self.host("a").kill()
+
+
+class TLSTests(RealCase):
+    """
+    Sessions over TLS, on loopback.
+    """
+
+    async def test_tls(self) -> None:
+        """
+        Over TLS all is the same: messages, pauses, and the end; an authority that is
+        not trusted is not.
+        """
+        authority = Authority(self.directory)
+        certificate, private_key = authority.issue("localhost")
+        service = self.serve(certificate=certificate, private_key=private_key)
+        url = parse_relay_url(f"wss://localhost:{service.port}")
+        entropy = seeded_entropy("tls")
+        a, b = Owner(), Owner()
+        first, second = [
+            await connect_session(
+                REACTOR, url, "tea", owner, entropy=entropy, ca_file=authority.file
+            )
+            for owner in (a, b)
+        ]
+        second.read_no_more()
+        sent = 0
+        while not first.is_full:
+            first.write(bytes(60_000))
+            sent += 1
+            await deferLater(REACTOR, 0.005)
+        self.assertLess(len(b.received), sent)
+        second.read_on()
+        await self.until(lambda: len(b.received) == sent)
+        connecting = connect_session(REACTOR, url, "tea", Owner(), entropy=entropy)
+        with self.assertRaisesRegex(RelayError, "no authority trusted here"):
+            await connecting
+        first.leave()
+        await self.until(lambda: a.ended and b.ended)
+        self.assertIn("the other one has left", b.ended[0])
 
 
 class RefusalTests(PairCase):
