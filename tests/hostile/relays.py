@@ -2,7 +2,7 @@
 Nodes that run, with relays that are hostile in every way we know.
 
 Run from the root of a checkout: C{python -m tests.hostile.relays [--seconds 30]
-[--json]}. A good relay and four nodes are started as a user would, and up to seven bad
+[--json]}. A good relay and five nodes are started as a user would, and up to seven bad
 relays are given to each, see L{tests.hostile.bad_relay}. The nodes have to find each
 other by the good one, and answer pings all the while.
 """
