@@ -43,9 +43,9 @@ SOON = 0.005
 FOR_MANY = 0.1
 
 #: Bytes that may be allocated for an input at one time: so many for each of its
-#: own, and what any needs. A small message alone is an object of fifty bytes.
+#: own, and what any needs. A message or value of one byte alone is an object of up to 72.
 PER_BYTE = 10
-PER_BYTE_OF_MANY = 50
+PER_BYTE_OF_MANY = 80
 FOR_ANY = 512 * 1024
 
 Run = Callable[[bytes], object]
@@ -60,6 +60,7 @@ class Target:
     @ivar seeds: makes good inputs, from which a search begins.
     @ivar errors: with what it may refuse.
     @ivar is_many: it takes a stream of messages, each of which may be tiny.
+    @ivar is_dense: it takes a message of values, each of which may be tiny.
     @ivar longest: what is longer was refused elsewhere.
     """
 
@@ -67,6 +68,7 @@ class Target:
     seeds: Callable[[], list[bytes]]
     errors: tuple[type[Exception], ...] = (DecodeError,)
     is_many: bool = False
+    is_dense: bool = False
     longest: int = LONGEST
 
     @property
@@ -128,7 +130,7 @@ def allocated(target: Target, data: bytes) -> tuple[int, int]:
     tracemalloc.start()
     try:
         try_input(target, data)
-        per_byte = PER_BYTE_OF_MANY if target.is_many else PER_BYTE
+        per_byte = PER_BYTE_OF_MANY if target.is_many or target.is_dense else PER_BYTE
         return tracemalloc.get_traced_memory()[1], FOR_ANY + per_byte * len(data)
     finally:
         tracemalloc.stop()

@@ -285,7 +285,7 @@ def cbor(data: bytes) -> None:
 TARGETS: dict[str, Target] = {
     "stun": Target(stun, seeds.stun, longest=8_192),
     "initials": Target(initials, seeds.initials, longest=8_192),
-    "cbor": Target(cbor, seeds.all_cbor),
+    "cbor": Target(cbor, seeds.all_cbor, is_dense=True),
     "relay-frames": Target(relay_frames, seeds.relay),
     "websocket": Target(websocket, seeds.websocket, is_many=True),
     "relay-client": Target(
