@@ -14,6 +14,7 @@ from typing import assert_never
 
 from atmosphere.network.nat.candidates import CandidateType
 
+from .quality import Quality
 from .selection import Measurement
 from .ways import DirectWay, RelayedWay, Way
 
@@ -75,6 +76,7 @@ class KnownWay:
     @ivar last_answered: when a check was last answered by it.
     @ivar last_sent: when a check last left by it.
     @ivar unanswered: checks sent since the last answer.
+    @ivar quality: how well it has carried checks since it answered first.
     """
 
     __slots__ = (
@@ -93,6 +95,7 @@ class KnownWay:
         "last_sent",
         "origin",
         "priority",
+        "quality",
         "reason",
         "state",
         "trusted_until",
@@ -113,6 +116,7 @@ class KnownWay:
         self.last_answered: float | None = None
         self.last_sent = float("-inf")
         self.unanswered = 0
+        self.quality = Quality()
         self._tries = 0
         self._full_out = self._full_in = False
         self._round_trips: deque[float] = deque(maxlen=5)
@@ -244,6 +248,7 @@ class KnownWay:
         @param is_hurried: no way is left, so a failed one is tried often.
         """
         self.last_sent = now
+        self.quality.sent(now)
         self.unanswered += 1
         self._tries += 1
         match self.state:
@@ -278,6 +283,9 @@ class KnownWay:
         """
         self.last_heard = self.last_answered = now
         self._round_trips.append(max(0.0, now - sent_at))
+        if self.state in (WayState.WAITING, WayState.IN_PROGRESS, WayState.FAILED):
+            self.quality.begin()  # what left before the hole was open is no loss
+        self.quality.answered(now, sent_at)
         self.has_answered = True
         self.unanswered = self._tries = 0
         self._full_out |= full_out
@@ -347,15 +355,16 @@ class KnownWay:
         @return: whether the way failed by this.
         """
         if self.trusted_until is not None and now >= self.trusted_until:
-            self._fail(now, "no check was answered in time")
+            self._fail(now, self._silence(now))
         elif self._is_exhausted() and self.due is not None and now >= self.due:
-            is_answered = self.state is WayState.ANSWERED
-            self._fail(
-                now,
-                f"{MAX_FULL_CHECKS} checks of {FULL_SIZE} bytes had no answer, small ones had"
-                if is_answered
-                else f"{MAX_FIRST_CHECKS} checks had no answer",
-            )
+            if self.state is WayState.ANSWERED and self.rtt is not None:
+                self._fail(
+                    now,
+                    f"small checks were answered in {self.rtt * 1000:.0f} ms, but"
+                    f" {MAX_FULL_CHECKS} checks of {FULL_SIZE} bytes were not",
+                )
+            else:
+                self._fail(now, f"{MAX_FIRST_CHECKS} checks had no answer")
         else:
             return False
         return True
@@ -375,6 +384,14 @@ class KnownWay:
         self.due = None
 
     # ---------------------------------------------------------------- insides
+
+    def _silence(self, now: float) -> str:
+        """
+        Say for how long no check was answered.
+        """
+        if self.last_answered is None:
+            return "no check was answered in time"
+        return f"silent: no check was answered for {now - self.last_answered:.1f} s"
 
     def _patience(self) -> float:
         """

@@ -268,7 +268,7 @@ class StateTests(SynchronousTestCase):
         sent = send_all(known, 1.2)
         self.assertEqual(len(sent), 6)
         self.assertTrue(known.expire(2.0))
-        self.assertIn("6 checks of 1200 bytes", known.reason)
+        self.assertIn("6 checks of 1200 bytes were not", known.reason)
 
     def test_distrust(self) -> None:
         """
@@ -283,7 +283,7 @@ class StateTests(SynchronousTestCase):
         self.assertTrue(known.is_suspect)
         known.heard(6.4)
         self.assertTrue(known.expire(6.5))
-        self.assertEqual(known.reason, "no check was answered in time")
+        self.assertEqual(known.reason, "silent: no check was answered for 6.5 s")
         self.assertIsNone(known.rtt)
         self.assertIsNone(known.trusted_until)
 
