@@ -43,6 +43,7 @@ _COMMANDS = {
     "mesh": "mesh",
     "install": "install",
     "uninstall": "uninstall",
+    "lab": "lab",
     "demo": "demo",
 }
 
