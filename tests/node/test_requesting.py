@@ -53,8 +53,16 @@ class RequestTests(WorldCase):
         """
         before = len(self.lines)
         asking = node.service.join(code or self.code, emit=self.lines.append, **settings)
+        self.addCleanup(self.stop_asking, asking)
         self.world.until(lambda: len(self.lines) > before or asking.called, 60)
         return asking
+
+    def stop_asking(self, asking: Deferred[Any]) -> None:
+        """
+        End what still waits when the test is over.
+        """
+        asking.addErrback(lambda failure: failure.trap(CancelledError))
+        asking.cancel()
 
     def refused(self, asking: Deferred[Any]) -> str:
         """
@@ -316,6 +324,7 @@ class RequestTests(WorldCase):
         for _ in range(ASKS_PER_MINUTE + 5):
             approvals._limits.failed("198.51.100.2", approvals._now())
         asking = node.service.join(self.code, emit=self.lines.append, timeout=1.5)
+        self.addCleanup(self.stop_asking, asking)
         self.assertRaises(LinkError, self.world.result, asking)
         self.assertEqual((self.lines, self.states()), ([], {}))
         self.world.network.advance(60)
@@ -377,6 +386,7 @@ class RequestTests(WorldCase):
         node = self.world.node("seattle", "198.51.100.2")
         target = Target(address_of(JoinCode.from_compact(self.code).endpoint))
         asking = node.service.request_to_join(target, capabilities=("gpu",), emit=self.lines.append)
+        self.addCleanup(self.stop_asking, asking)
         self.world.until(lambda: self.lines)
         (found,) = self.admin.service.requests()
         self.assertEqual(found["capabilities"], ["gpu"])
