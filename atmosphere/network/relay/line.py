@@ -25,6 +25,10 @@ Message: TypeAlias = bytes | bytearray
 #: What Twisted's transport holds beside our queue before it pauses its producer.
 TRANSPORT_BUFFER = 64 * 1024
 
+#: Messages that wait for a node, at most: a small one costs more than its bytes.
+MAX_WAITING = 2_048
+
+
 NEVER = float("inf")
 
 
@@ -149,8 +153,9 @@ class Line:
         self._outbox.append(message)
         self._size += len(message)
         messages = size = 0
-        while self._size > self._limit and len(self._outbox) > 1:
-            dropped = len(self._outbox.popleft())
+        outbox = self._outbox
+        while (self._size > self._limit or len(outbox) > MAX_WAITING) and len(outbox) > 1:
+            dropped = len(outbox.popleft())
             self._size -= dropped
             messages += 1
             size += dropped
@@ -174,6 +179,15 @@ class Line:
             taken.append(message)
         self._size -= size
         return taken
+
+    def clear(self) -> None:
+        """
+        Let go of what nobody will read: a line that is gone is known until its
+        deadlines have passed.
+        """
+        self._outbox.clear()
+        self._probes = self.absent_told = None
+        self._size = 0
 
     def due(self, limits: RelayLimits) -> float:
         """

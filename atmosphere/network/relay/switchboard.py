@@ -116,6 +116,7 @@ class Switchboard:
         if line.state is not LineState.CLOSED:
             line.state = LineState.CLOSED
             self._forget(line, now)
+        line.clear()
 
     def pause(self, line: Line, now: float) -> None:
         """

@@ -54,6 +54,25 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(line.put(frame, 16), (0, 0))
         self.assertEqual(line.take(100), [frame])
 
+    def test_small_messages(self) -> None:
+        """
+        Of tiny messages, which cost more than their bytes, not more than 2,048 wait.
+        """
+        line = self.make()
+        dropped = [line.put(b"\x3112345678", 16) for _ in range(5_000)]
+        self.assertEqual(sum(messages for messages, _ in dropped), 5_000 - 2_048)
+        self.assertEqual(line.queued, 2_048 * 9)
+
+    def test_clear(self) -> None:
+        """
+        A line that is gone holds nothing.
+        """
+        line = self.make()
+        line.put(bytes(1_000), 16)
+        line.put(deliver(STUN), 16)
+        line.clear()
+        self.assertEqual((line.queued, line.take(1 << 20)), (0, []))
+
     def test_probes(self) -> None:
         """
         STUN has a queue of its own, which goes first and drops its oldest.
