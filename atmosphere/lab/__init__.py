@@ -10,10 +10,10 @@ This room is for Linux, root, and C{atmosphere lab}; nothing that runs imports i
 """
 
 from .internet import RELAY, Home, Internet
-from .kinds import Kind, Prospect, parse_pair, prospect
+from .kinds import Kind, Prospect, all_pairs, parse_pair, prospect
 from .namespaces import LabError, Namespace, missing
 from .programs import Times
-from .trial import Outcome, Trial
+from .trial import Outcome, Run, Trial
 from .wire import Conditions
 
 __all__ = [
@@ -26,8 +26,10 @@ __all__ = [
     "Namespace",
     "Outcome",
     "Prospect",
+    "Run",
     "Times",
     "Trial",
+    "all_pairs",
     "missing",
     "parse_pair",
     "prospect",

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
-from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Protocol
 
 from atmosphere.network.stun.behavior import Behavior, DialBack
 from atmosphere.network.stun.client import measure_behavior
@@ -48,8 +48,9 @@ async def _is_reached(reactor: Any, port: int) -> bool:
     Say whether a TCP connection comes about.
     """
     endpoint = TCP4ClientEndpoint(reactor, SERVERS[0], port, timeout=PATIENCE)
+    protocol = Protocol()
     try:
-        protocol = await endpoint.connect(Factory.forProtocol(Protocol))
+        await connectProtocol(endpoint, protocol)
     except (ConnectError, DeferredTimeoutError):
         return False
     assert protocol.transport is not None

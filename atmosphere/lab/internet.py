@@ -89,14 +89,8 @@ class Internet:
     def __enter__(self) -> Internet:
         """
         Build it.
-
-        @raise LabError: something does not work on this machine.
         """
-        try:
-            self._build()
-        except BaseException:
-            self.close()
-            raise
+        self.build()
         return self
 
     def __exit__(
@@ -109,6 +103,18 @@ class Internet:
         Take it down.
         """
         self.close()
+
+    def build(self) -> None:
+        """
+        Build it, or leave nothing.
+
+        @raise LabError: something does not work on this machine.
+        """
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """
@@ -155,14 +161,13 @@ class Internet:
             if kind is Kind.SAME_LAN and lan is None:
                 lan = home
             self.homes.append(home)
-        wire = self._lay_cables()
+        self._lay_cables()
         for home in {home.number: home for home in self.homes}.values():
             self._plug_in(home)
         for home in self.homes:
             for router, rules in home.routers:
                 router.load_rules(rules)
         servers.wait_for("ready")
-        self._wire = wire
 
     def _make_home(self, number: int, kind: Kind) -> Home:
         """
@@ -228,7 +233,7 @@ class Internet:
         home.routers.append((carrier, router_rules(Kind.PORT_RESTRICTED, f"{network}.2")))
         home.edge = carrier
 
-    def _lay_cables(self) -> Running:
+    def _lay_cables(self) -> None:
         """
         Start the program that carries packets between homes and the middle.
         """
@@ -244,7 +249,6 @@ class Internet:
         }
         wire = self.programs.start(None, "wire", "lab", "internal", "wire", json.dumps(plan))
         wire.wait_for("ready")
-        return wire
 
     def _plug_in(self, home: Home) -> None:
         """
@@ -269,7 +273,12 @@ class Internet:
             (
                 home,
                 self.programs.start(
-                    home.host, f"probe-{home.kind.value}", "lab", "internal", "probe", home.kind.value
+                    home.host,
+                    f"probe-{home.kind.value}",
+                    "lab",
+                    "internal",
+                    "probe",
+                    home.kind.value,
                 ),
             )
             for home in self.homes

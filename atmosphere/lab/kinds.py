@@ -143,7 +143,9 @@ def parse_pair(text: str) -> tuple[Kind, Kind]:
 
     @raise ConfigurationError: it is none.
     """
-    names = [each.strip().lower() for each in re.split(r"\s+[xX]\s+|\s*\N{MULTIPLICATION SIGN}\s*", text)]
+    names = [
+        each.strip().lower() for each in re.split(r"\s+[xX]\s+|\s*\N{MULTIPLICATION SIGN}\s*", text)
+    ]
     known = {kind.value: kind for kind in Kind}
     for name in names:
         if name not in known:

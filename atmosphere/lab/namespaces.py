@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from atmosphere.errors import AtmosphereError
 
@@ -37,14 +38,21 @@ class LabError(AtmosphereError):
     """
 
 
+@cache
+def _library() -> ctypes.CDLL:
+    """
+    Find the C library, once: not in a process that was just forked.
+    """
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _call(name: str, *arguments: int) -> None:
     """
     Call the C library, where this Python does not know the function.
 
     @raise OSError: the system refuses.
     """
-    library = ctypes.CDLL(None, use_errno=True)
-    if getattr(library, name)(*arguments) != 0:
+    if getattr(_library(), name)(*arguments) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")
 
@@ -187,6 +195,8 @@ def missing(programs: Sequence[str] = ("ip", "nft", "nsenter")) -> str | None:
     """
     Say what this machine lacks for a laboratory, and what would help.
 
+    @param programs: those of the system that are needed; without C{nft} for plain
+        namespaces alone.
     @return: one line, or C{None} if nothing is missing.
     """
     if not sys.platform.startswith("linux"):
@@ -211,6 +221,6 @@ def missing(programs: Sequence[str] = ("ip", "nft", "nsenter")) -> str | None:
         return f"this kernel has no NAT for us: {error}"
     finally:
         probe.close()
-    if not os.path.exists("/dev/net/tun"):
+    if "nft" in programs and not os.path.exists("/dev/net/tun"):
         return "there is no /dev/net/tun: load the kernel's module tun"
     return None

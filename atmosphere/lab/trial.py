@@ -34,6 +34,10 @@ RELAY_URL = f"ws://{RELAY}:{RELAY_PORT}"
 #: How often two nodes are started anew when they found each other before they were asked.
 MAX_STARTS = 4
 
+#: Seconds, beside six times the delay, in which a node that its relay has welcomed learns its
+#: public address. It looks for others by itself a second after its start at the earliest.
+SETTLING = 0.2
+
 #: Seconds between pings.
 PING_INTERVAL = 0.25
 
@@ -340,6 +344,7 @@ class Trial:
         self._portland.wait()
         self._seattle.start()
         self._seattle.wait()
+        self._times.pause(SETTLING + 6 * self._internet.conditions.delay)
 
     def run(self, timeout: float) -> Run:
         """

@@ -4,11 +4,10 @@ Two homes, each behind a router of its own: the kernel's NAT, the real programs.
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SkipTest
-from typing_extensions import override
+from atmosphere.lab import Kind
 
 from .harness import EndToEndTestCase, Machine
-from .namespaces import INTERNET, can_translate, homes
+from .namespaces import INTERNET, homes
 
 
 class HomesTests(EndToEndTestCase):
@@ -16,20 +15,11 @@ class HomesTests(EndToEndTestCase):
     Portland and Seattle join by a relay, and look for a path of their own.
     """
 
-    @override
-    def setUp(self) -> None:
-        """
-        See whether we may make networks.
-        """
-        super().setUp()
-        if not can_translate():
-            raise SkipTest("not root, or without iproute2 and nftables: no routers to be had")
-
-    def joined(self, how: str = "") -> tuple[Machine, Machine]:
+    def joined(self, kind: Kind = Kind.PORT_RESTRICTED) -> tuple[Machine, Machine]:
         """
         Start the relay and both nodes, and let seattle join.
         """
-        relay, *places = homes(self, 2, how)
+        relay, *places = homes(self, self.folder, kind, kind)
         program = self.start("atmosphere", "relay", "--host", INTERNET, prefix=relay)
         program.wait_for("--relay")
         portland, seattle = Machine(self, "portland"), Machine(self, "seattle")
@@ -61,17 +51,17 @@ class HomesTests(EndToEndTestCase):
         Through routers that take another port for each peer the two stay on the
         relay, and that works.
         """
-        _, seattle = self.joined("fully-random")
+        _, seattle = self.joined(Kind.SYMMETRIC)
         answer = seattle.json("ping", "portland", "--until-direct", "--timeout", "6", status=1)
         self.assertEqual(answer["path"]["kind"], "relayed")
         self.assertIsNone(answer["direct_ms"])
         self.assertEqual(answer["sent"], answer["received"])
 
-    def at_home(self, how: str) -> Machine:
+    def at_home(self, kind: Kind) -> Machine:
         """
         Start a relay, and make a home without a node.
         """
-        relay, home = homes(self, 1, how)
+        relay, home = homes(self, self.folder, kind)
         program = self.start("atmosphere", "relay", "--host", INTERNET, prefix=relay)
         program.wait_for("--relay")
         machine = Machine(self, "salem")
@@ -84,7 +74,7 @@ class HomesTests(EndToEndTestCase):
         The relay's second socket shows that a router lets in only answers, each time;
         words say what its mapping means.
         """
-        machine = self.at_home("")
+        machine = self.at_home(Kind.PORT_RESTRICTED)
         report = machine.json("network")
         self.assertEqual((report["behind_nat"], report["reachable"]), (True, False))
         self.assertEqual(report["mapping"], "endpoint-independent")
@@ -99,7 +89,7 @@ class HomesTests(EndToEndTestCase):
         """
         A router that takes another port for each connection is told apart.
         """
-        report = self.at_home("fully-random").json("network")
+        report = self.at_home(Kind.SYMMETRIC).json("network")
         self.assertEqual((report["behind_nat"], report["reachable"]), (True, False))
         self.assertEqual(report["mapping"], "address- and port-dependent")
         self.assertIn("makes direct connections hard", report["advice"][0])

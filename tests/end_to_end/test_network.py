@@ -8,10 +8,8 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
-from twisted.trial.unittest import SkipTest
-
 from .harness import EndToEndTestCase, Machine, Relay, free_port
-from .namespaces import RELAY, can_translate, isolate
+from .namespaces import RELAY, isolate, skip_without
 
 KEYS = {
     *("version", "local", "public", "behind_nat", "reachable", "reachable_because"),
@@ -114,8 +112,7 @@ class NetworkTests(EndToEndTestCase):
 
         @param wall: its firewall.
         """
-        if not can_translate():
-            raise SkipTest("not root, or without iproute2 and nftables: no firewall to be had")
+        skip_without("nft")
         (relay, _), (prefix, _) = isolate(self, 1)
         self.start("atmosphere", "relay", "--host", RELAY, prefix=relay).wait_for("--relay")
         machine = Machine(self, "salem")

@@ -9,10 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from twisted.trial.unittest import SkipTest
-
+from atmosphere.lab import Kind
 from tests.end_to_end.harness import ROOT, EndToEndTestCase, Program, Relay
-from tests.end_to_end.namespaces import INTERNET, can_translate, homes
+from tests.end_to_end.namespaces import INTERNET, homes
 
 EXAMPLE = str(ROOT / "docs" / "examples" / "asyncio_punch.py")
 
@@ -68,16 +67,14 @@ class AsyncioPunchTests(EndToEndTestCase):
         )
         self.assertRegex(ended.out, r"^127\.0\.0\.1:\d+  NAT: none, not reachable")
 
-    def at_homes(self, how: str, kind: str) -> None:
+    def at_homes(self, home: Kind, kind: str) -> None:
         """
         Let two talk from homes behind the kernel's own NATs, with a relay to help.
 
-        @param how: what kind of NAT; see L{homes}.
+        @param home: what kind of NAT.
         @param kind: what is expected.
         """
-        if not can_translate():
-            raise SkipTest("not root, or without iproute2 and nftables: no routers to be had")
-        relay, *places = homes(self, 2, how)
+        relay, *places = homes(self, self.folder, home, home)
         program = self.start("atmosphere", "relay", "--host", INTERNET, prefix=relay)
         program.wait_for("--relay")
         url = f"ws://{INTERNET}:8080"
@@ -91,11 +88,11 @@ class AsyncioPunchTests(EndToEndTestCase):
         """
         Through the NATs of two homes there is a hole.
         """
-        self.at_homes("", "direct")
+        self.at_homes(Kind.PORT_RESTRICTED, "direct")
 
     def test_difficult_homes(self) -> None:
         """
         Through NATs that take another port for each peer there is none, and both
         meet at the relay.
         """
-        self.at_homes("fully-random", "relay")
+        self.at_homes(Kind.SYMMETRIC, "relay")
