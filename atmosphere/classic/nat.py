@@ -138,6 +138,7 @@ class NATTraversal:
         self.attempts: dict[str, ConnectionAttempt] = {}
         self._given_world = world
         self._ports: dict[bool, Port] = {}
+        self._remotes: dict[str, TransportAddress] = {}
 
     @property
     def _world(self) -> World:
@@ -191,8 +192,8 @@ class NATTraversal:
         """
         Do what L{stop} says.
         """
-        for attempt in self.attempts.values():
-            self._forget(attempt)
+        for peer_id, attempt in list(self.attempts.items()):
+            self._forget(peer_id)
             attempt.state = ConnectionState.FAILED
         ports, self._ports = self._ports, {}
         for port in ports.values():
@@ -218,7 +219,7 @@ class NATTraversal:
         """
         Do what L{punch_hole} says.
         """
-        world, before = self._world, self.attempts.get(peer_id)
+        world = self._world
         attempt = self.attempts[peer_id] = ConnectionAttempt(
             peer_id,
             (get_local_ip(world=world), self.local_port),
@@ -227,10 +228,7 @@ class NATTraversal:
             world.wall(),
         )
         try:
-            remote = await resolve(world, remote_host, remote_port)
-            attempt.remote_endpoint = (remote.host, remote.port)
-            if before is not None and before.remote_endpoint != attempt.remote_endpoint:
-                self._forget(before)
+            remote = await self._find(attempt)
             await self._begin(attempt, remote, timeout)
         except (DecodeError, ListenError, NoPathError) as error:
             _log.info("no way to {peer}: {error}", peer=peer_id, error=error)
@@ -242,6 +240,26 @@ class NATTraversal:
             attempt.state = ConnectionState.ESTABLISHED
             attempt.established_at = world.wall()
         return attempt
+
+    async def _find(self, attempt: ConnectionAttempt) -> TransportAddress:
+        """
+        Find out where a peer is now. If that is elsewhere than before, or
+        nowhere, the hole to where it was is given up.
+
+        @raise DecodeError: that is no address.
+        @raise NoPathError: meanwhile another attempt was begun.
+        """
+        peer_id, remote = attempt.peer_id, None
+        try:
+            remote = await resolve(self._world, *attempt.remote_endpoint)
+        finally:
+            if self.attempts.get(peer_id) is attempt and self._remotes.get(peer_id) != remote:
+                self._forget(peer_id)
+        if self.attempts.get(peer_id) is not attempt:
+            raise NoPathError("another attempt was begun")
+        attempt.remote_endpoint = (remote.host, remote.port)
+        self._remotes[peer_id] = remote
+        return remote
 
     def _begin(
         self, attempt: ConnectionAttempt, remote: TransportAddress, timeout: float
@@ -273,16 +291,13 @@ class NATTraversal:
                 deliver(data)
         return punching
 
-    def _forget(self, attempt: ConnectionAttempt) -> None:
+    def _forget(self, peer_id: str) -> None:
         """
-        Give up the hole of an attempt that another one replaces.
+        Give up the hole to a peer, if there is one.
         """
-        try:
-            remote = TransportAddress(*attempt.remote_endpoint)
-        except DecodeError:
-            return
-        port = self._ports.get(remote.is_ipv6)
-        if port is not None:
+        remote = self._remotes.pop(peer_id, None)
+        port = None if remote is None else self._ports.get(remote.is_ipv6)
+        if remote is not None and port is not None:
             port.protocol.forget(remote)
 
     def mark_established(self, peer_id: str) -> None:
@@ -293,7 +308,7 @@ class NATTraversal:
         """
         attempt = self.attempts.get(peer_id)
         if attempt is not None and attempt.state is ConnectionState.PUNCHING:
-            remote = TransportAddress(*attempt.remote_endpoint)
+            remote = self._remotes[peer_id]
             self._ports[remote.is_ipv6].protocol.establish(remote)
 
     def send_to_peer(self, peer_id: str, data: bytes) -> Told:
@@ -308,7 +323,7 @@ class NATTraversal:
         attempt = self.attempts.get(peer_id)
         if attempt is None or not self._ports or not attempt.is_direct:
             return Told(False)
-        remote = TransportAddress(*attempt.remote_endpoint)
+        remote = self._remotes[peer_id]
         return Told(self._ports[remote.is_ipv6].protocol.send(remote, data))
 
 

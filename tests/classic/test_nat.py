@@ -4,7 +4,11 @@ Tests for hole punching under the original's names: two homes behind NATs.
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver
+from twisted.internet.task import Clock
 
 from atmosphere.classic.connection import Told
 from atmosphere.classic.nat import (
@@ -21,6 +25,22 @@ from atmosphere.testing import SYMMETRIC
 from .world_case import WorldCase
 
 Message = tuple[str, bytes]
+
+
+class SlowNames:
+    """
+    Looks names up a second later.
+    """
+
+    def __init__(self, clock: Clock, names: IHostnameResolver) -> None:
+        self._clock = clock
+        self._names = names
+
+    def resolveHostName(self, receiver: IResolutionReceiver, name: str) -> None:  # noqa: N802
+        """
+        Begin later.
+        """
+        self._clock.callLater(1, self._names.resolveHostName, receiver, name)
 
 
 class TraversalTests(WorldCase):
@@ -128,6 +148,58 @@ class TraversalTests(WorldCase):
         trace = self.network.record()
         self.network.advance(30)
         self.assertEqual({each.destination[0] for each in trace} & {"8.8.2.1"}, set())
+
+    def test_no_address(self) -> None:
+        """
+        A peer that is said to have moved to what is no address is given up too.
+        """
+        first = self.traversal(self.home(1), [])
+        trying = first.punch_hole("two", "8.8.2.1", 7777)
+        self.network.advance(0.1)
+        first.mark_established("two")
+        self.result(trying)
+        self.assertIs(
+            self.result(first.punch_hole("two", "nowhere", 7777)).state, ConnectionState.FAILED
+        )
+        self.network.advance(1)
+        trace = self.network.record()
+        self.network.advance(30)
+        self.assertEqual({each.destination[0] for each in trace} & {"8.8.2.1"}, set())
+
+    def test_overtaken(self) -> None:
+        """
+        An attempt whose peer has to be looked up is over when a later one is
+        made: what was looked up too late counts for nothing.
+        """
+        home = self.home(1)
+        names: Any = SlowNames(self.clock, home.reactor.nameResolver)
+        home.reactor.installNameResolver(names)
+        first = self.traversal(home, [])
+        looking = [first.punch_hole("two", name, 7777) for name in ("relay", "nowhere")]
+        trying = first.punch_hole("two", "8.8.2.1", 7777)
+        first.mark_established("two")
+        self.assertTrue(self.result(trying).is_direct)
+        for attempt in self.results(*looking):
+            self.assertIs(attempt.state, ConnectionState.FAILED)
+        trace = self.network.record()
+        self.assertTrue(first.send_to_peer("two", b"hello"))
+        self.network.advance(1)
+        self.assertEqual({each.destination[0] for each in trace}, {"8.8.2.1"})
+
+    def test_wrong_types(self) -> None:
+        """
+        A mistake in the arguments is raised, and spoils neither what comes after nor the end.
+        """
+        first = self.traversal(self.home(1), [])
+        port: Any = "7777"
+        for _ in range(2):
+            self.failureResultOf(first.punch_hole("two", "8.8.2.1", port), TypeError)
+        trying = first.punch_hole("two", "8.8.2.1", 7777)
+        self.network.advance(0.1)
+        first.mark_established("two")
+        self.assertTrue(self.result(trying).is_direct)
+        self.failureResultOf(first.punch_hole("two", "8.8.2.1", port), TypeError)
+        self.result(first.stop())
 
     def test_ipv6(self) -> None:
         """
