@@ -284,8 +284,8 @@ class Punching:
             if transaction_id not in peer.sent:
                 self.dropped += 1
                 return
-        elif not peer.bucket.take(1, now):
-            self.dropped += 1
+        elif transaction_id in peer.sent or not peer.bucket.take(1, now):
+            self.dropped += 1  # our own, sent back to us; or too many
             return
         message = self._read(data)
         if message is None:
