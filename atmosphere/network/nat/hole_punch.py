@@ -28,7 +28,7 @@ from .punching import Established, Event, Failed, Lost, Punching, PunchLimits, R
 
 __all__ = ["Deliver", "HolePunch"]
 
-#: Takes the datagrams of a peer; C{None} when the peer answers no more.
+#: Takes the datagrams of a peer; C{None} when the hole is gone.
 Deliver = Callable[[bytes | None], None]
 
 
@@ -135,9 +135,10 @@ class HolePunch(DatagramProtocol):
         Give up the hole to a peer, or the try to make one.
         """
         self._engine.forget(remote)
-        self._deliver.pop(remote, None)
+        deliver = self._deliver.pop(remote, None)
         waiting = self._waiting.pop(remote, [])
         self._fail(waiting, NoPathError(f"the way to {remote} was given up"))
+        self._hand_on(remote, deliver, None)
         if self._driver is not None:
             self._driver.pump()
 

@@ -224,6 +224,20 @@ class LifeTests(HolePunchCase):
         self.assertFalse(a.protocol.send(held, b"hello"))
         self.failureResultOf(a.punch(held), NoPathError)
 
+    def test_forgotten(self) -> None:
+        """
+        When a hole is given up, whoever takes its datagrams hears of the end.
+        """
+        a = self.side("a", PORT_RESTRICTED, 1)
+        held = TransportAddress("203.0.113.78", 9)
+        done = a.punch(held)
+        a.protocol.establish(held)
+        self.successResultOf(done)
+        a.protocol.forget(held)
+        self.assertEqual(a.got, [None])
+        self.stop(a)
+        self.assertEqual(a.got, [None])
+
     def test_lost(self) -> None:
         """
         Whoever takes the datagrams hears when the peer has gone.
