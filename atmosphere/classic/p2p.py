@@ -198,6 +198,8 @@ async def _establish(
         await port.release()
     sessions = [session_of(own, remote) for own in own_endpoints(candidates, remote)]
     try:
+        if not sessions:
+            raise RelayError("no address of ours is one that the peer may know")
         client = await _meet(world, relay, sessions, timeout)
     except RelayError as error:
         _log.info("{error}", error=error)
@@ -274,6 +276,7 @@ async def _meet(
     """
     Join sessions until the peer is in one; leave the others.
 
+    @param sessions: one at least.
     @raise RelayError: it is in none.
     """
     clients = [RelayClient(relay.text, each, world=world) for each in sessions]
@@ -287,7 +290,7 @@ async def _meet(
             return found
         if any(failure.check(CancelledError) for _, failure in outcome):
             raise CancelledError()  # which a C{DeferredList} keeps to itself
-        raise RelayError(outcome[0][1].getErrorMessage() if outcome else "no address of ours fits")
+        raise RelayError(outcome[0][1].getErrorMessage())
     finally:
         leaving = []
         for each, client in zip(joining, clients, strict=True):

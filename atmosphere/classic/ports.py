@@ -38,6 +38,8 @@ class Port:
         """
         @raise ListenError: the port cannot be bound.
         """
+        if not 0 <= wanted <= 65535:
+            raise ListenError(f"UDP port {wanted} cannot be bound: there is none", port=wanted)
         self.protocol = HolePunch(world.reactor, world.entropy)
         self._users = 0
         self._open: dict[tuple[int, bool], Port] = world.session.setdefault("ports", {})

@@ -239,6 +239,27 @@ class FailureTests(EstablishCase):
             self.assertEqual((tuple(result), result.connection), ((False, None), None))
             self.assertIs(result.attempt.state, ConnectionState.FAILED)
 
+    def test_oneself(self) -> None:
+        """
+        Nobody is a peer of its own, and no session is waited in for that.
+        """
+        self.serve()
+        home = self.home(1)
+        establishing = establish_p2p_connection(7777, "192.168.1.2:7777", RELAY, 2, world=home)
+        self.assertLess(self.network.run_until(establishing), 6)
+        self.assertEqual(self.successResultOf(establishing), (False, None))
+
+    def test_no_address(self) -> None:
+        """
+        Whose address is the only one of this machine cannot be met anywhere.
+        """
+        self.serve()
+        home = self.home(1)
+        home.addresses, home.routes = list, dict
+        establishing = establish_p2p_connection(7777, "127.0.0.1:7777", RELAY, 2, world=home)
+        self.assertLess(self.network.run_until(establishing), 6)
+        self.assertEqual(self.successResultOf(establishing), (False, None))
+
     def test_stranger(self) -> None:
         """
         Somebody in the session who does not greet is no peer.

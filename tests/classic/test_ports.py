@@ -54,6 +54,14 @@ class PortTests(WorldCase):
         self.assertEqual(caught.exception.port, 7777)
         self.result(port.release())
 
+    def test_no_port(self) -> None:
+        """
+        What is no port cannot be opened.
+        """
+        for number in (-1, 65_536):
+            with self.assertRaisesRegex(ListenError, f"UDP port {number} cannot be bound"):
+                open_port(self.home(1 if number < 0 else 2), number)
+
 
 class ResolveTests(WorldCase):
     """
