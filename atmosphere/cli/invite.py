@@ -109,7 +109,7 @@ def describe(answer: dict[str, Any]) -> list[str]:
 )
 @option(
     "--uses",
-    type=Count(1, 10_000),
+    type=Count(1, 1_000),
     default=1,
     show_default=True,
     metavar="N",

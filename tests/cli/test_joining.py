@@ -50,7 +50,13 @@ class InviteTests(CommandTestCase):
         """
         An expiry beyond a week or no uses at all is wrong usage.
         """
-        for arguments in (("--hours", "169"), ("--hours", "0"), ("--uses", "0"), ("--uses", "x")):
+        for arguments in (
+            ("--hours", "169"),
+            ("--hours", "0"),
+            ("--uses", "0"),
+            ("--uses", "1001"),
+            ("--uses", "x"),
+        ):
             ended = await self.command("invite", *arguments)
             self.assertEqual((ended.status, ended.err.count("\n")), (2, 1), arguments)
             self.assertIn("See: atmosphere invite --help", ended.err)
