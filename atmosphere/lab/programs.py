@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.test_programs -*-
+# -*- test-case-name: tests.lab.test_internet -*-
 """
 Programs that run in a laboratory, and end with it.
 """

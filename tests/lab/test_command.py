@@ -1,0 +1,120 @@
+"""
+Tests for C{atmosphere lab}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from atmosphere.lab import Kind, missing
+from tests.cli.running import atmosphere
+from tests.end_to_end.harness import EndToEndTestCase
+
+
+class ListTests(SynchronousTestCase):
+    """
+    What can be tried.
+    """
+
+    def test_list(self) -> None:
+        """
+        All kinds are listed, each with what it is; nobody needs root for that.
+        """
+        ended = atmosphere("lab", "list")
+        self.assertEqual(ended.status, 0)
+        for kind in Kind:
+            self.assertRegex(ended.out, rf"(?m)^{kind.value} +\S")
+        answer = json.loads(atmosphere("lab", "list", "--json").out)
+        self.assertEqual([each["name"] for each in answer["kinds"]], [kind.value for kind in Kind])
+        self.assertEqual(answer["missing"], missing())
+
+    def test_wrong(self) -> None:
+        """
+        What is no pair is wrong usage, said in one line.
+        """
+        for words in (["symetric x cgnat"], ["none"], ["matrix", "none x"], ["pair", "x"]):
+            ended = atmosphere("lab", *words)
+            self.assertEqual(ended.status, 2, words)
+            self.assertRegex(ended.err, r"\Aatmosphere: .*\n\Z")
+
+    def test_help(self) -> None:
+        """
+        Help names what is needed, and hides what laboratories start for themselves.
+        """
+        ended = atmosphere("lab", "--help")
+        self.assertIn("Needs root", ended.out)
+        self.assertNotIn("internal", ended.out)
+        for name in ("list", "pair", "matrix"):
+            self.assertIn("Examples:\n  ", atmosphere("lab", name, "--help").out)
+
+    def test_missing(self) -> None:
+        """
+        Where something is missing, that is said in one line with what would help.
+        """
+        ended = atmosphere("lab", "none x none", env={"PATH": "/nonexistent"})
+        self.assertEqual(ended.status, 1)
+        self.assertRegex(ended.err, r"\Aatmosphere: .*(install iproute2|root|Linux).*\n\Z")
+
+
+class InterruptTests(EndToEndTestCase):
+    """
+    A laboratory that is ended from outside.
+    """
+
+    def begin(self, number: int, status: int) -> None:
+        """
+        End one while it is being built, and see what is left.
+        """
+        lacking = missing()
+        if lacking is not None:
+            raise SkipTest(lacking)
+        temporary = self.folder / f"for-{number}"
+        temporary.mkdir()
+        environment = {"TMPDIR": str(temporary)}
+        program = self.start("atmosphere", "lab", "none x none", environment=environment)
+        self.wait_until(lambda: bool(list(temporary.glob("*/*wire*"))), "the wire is there")
+        (folder,) = temporary.iterdir()
+        mark = f"HOME={folder}"
+        self.assertNotEqual(self.marked(mark), [])
+        program.stop(number)
+        self.assertEqual(program.wait().status, status, program.err)
+        self.wait_until(lambda: self.marked(mark) == [], "all programs have ended")
+        if number != signal.SIGKILL:
+            self.assertEqual(list(temporary.iterdir()), [])
+
+    @staticmethod
+    def marked(mark: str) -> list[int]:
+        """
+        Find the processes that have something in their variables.
+        """
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/environ", "rb") as file:
+                    if mark.encode() in file.read().split(b"\0"):
+                        found.append(int(pid))
+            except OSError:  # it has ended meanwhile
+                continue
+        return found
+
+    def test_terminated(self) -> None:
+        """
+        SIGTERM leaves no program and no file.
+        """
+        self.begin(signal.SIGTERM, 1)
+
+    def test_interrupted(self) -> None:
+        """
+        Nor does Ctrl-C.
+        """
+        self.begin(signal.SIGINT, 130)
+
+    def test_killed(self) -> None:
+        """
+        Even one that is killed leaves no program, and so no namespace either.
+        """
+        self.begin(signal.SIGKILL, -signal.SIGKILL)
