@@ -68,7 +68,9 @@ def reachable_words(behavior: Behavior | None) -> str:
     """
     Say why a report says what it says about reachability.
     """
-    if behavior is None or not behavior.is_udp_working:
+    if behavior is None:
+        return "no STUN server was asked"
+    if not behavior.is_udp_working:
         return "no STUN server answered"
     if behavior.scope is AddressKind.LOOPBACK:
         return "the server is on this machine, which proves nothing about others"
@@ -160,7 +162,8 @@ def advise(
     advice += _about_relays(relays)
     main = None if measurement is None else measurement.main
     if measurement is None or main is None:
-        advice.append("no STUN server was asked: `atmosphere network --stun HOST:PORT` asks one")
+        why = "could be" if measurement is not None and measurement.failures else "was"
+        advice.append(f"no STUN server {why} asked: `atmosphere network --stun HOST:PORT` asks one")
     elif is_udp_working is False:
         rest = (
             "peers are reached through the relay only"

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.stun.behavior import Behavior, Dependence, DialBack
+from atmosphere.network.stun.discovery import Server
 from atmosphere.node.advice import (
     advise,
     filtering_words,
@@ -124,6 +125,13 @@ class AdviceTests(SynchronousTestCase):
         given = advise(None, (), port=None, clock_offset=None, is_udp_working=None)
         self.assert_advice(given, "--relay", "--stun")
 
+    def test_unknown_names(self) -> None:
+        """
+        Whose servers' names are unknown has named some, and is not told that it has not.
+        """
+        nobody = Measurement(failures=((Server("foo", 3478), "no address is known for foo"),))
+        self.assert_advice(self.advice(nobody), "no STUN server could be asked")
+
     def test_clock(self) -> None:
         """
         A clock that is off by more than certificates allow is the first thing.
@@ -197,7 +205,7 @@ class WordsTests(SynchronousTestCase):
         stranger = replace(finding, from_address=DialBack.ARRIVED)
         inside = TransportAddress("10.0.0.5", 7777)
         for behavior, words in (
-            (None, "no STUN server answered"),
+            (None, "no STUN server was asked"),
             (Behavior(), "no STUN server answered"),
             (replace(arrived, local=ours), "a port never sent to came in"),
             (replace(arrived, dial_backs=(stranger,)), "a stranger's address came in"),
