@@ -307,14 +307,17 @@ class Trial:
         )
         for making in [node.make() for node in self._nodes]:
             making.finish()
+        relay.wait_for("--relay")
+        for node in self._nodes:  # they start while the homes are still being measured
+            node.start()
         self._internet.judge(measuring)
         for node, home in zip(self._nodes, self._internet.homes, strict=True):
             assert home.behavior is not None
             self.outcome.behaviors.append(home.behavior)
             self._tell(node.name, f"{home.kind.value}, measured: {describe(home.behavior)}")
-        relay.wait_for("--relay")
         self._tell("relay", f"{RELAY_URL}, and STUN beside it")
-        self._start()
+        for node in self._nodes:
+            node.wait()
         begin = self._times.elapsed()
         code = self._portland.client.post("/v1/invite", {"mesh_name": "lab"})["code"]
         try:
@@ -324,15 +327,6 @@ class Trial:
         self.outcome.join_ms = round((self._times.elapsed() - begin) * 1000, 1)
         self._tell("join", f"both are in {joined['mesh_id']}, {self.outcome.join_ms:.0f} ms")
 
-    def _start(self) -> None:
-        """
-        Start both nodes, portland first.
-        """
-        for node in self._nodes:
-            node.start()
-        for node in self._nodes:
-            node.wait()
-
     def _start_anew(self) -> None:
         """
         Start both nodes behind routers that remember nothing.
@@ -340,10 +334,10 @@ class Trial:
         for node in reversed(self._nodes):
             node.stop()
         self._internet.forget_connections()
-        self._portland.start()
-        self._portland.wait()
-        self._seattle.start()
-        self._seattle.wait()
+        for node in self._nodes:
+            node.start()
+        for node in self._nodes:
+            node.wait()
         self._times.pause(SETTLING + 6 * self._internet.conditions.delay)
 
     def run(self, timeout: float) -> Run:

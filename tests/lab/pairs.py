@@ -37,12 +37,6 @@ class PairTests(LabTestCase):
             self.assertEqual(outcome.direct, int(is_direct), outcome)
         return outcome
 
-    def test_none_symmetric(self) -> None:
-        """
-        Whoever has a public address is reached from behind any NAT.
-        """
-        self.meet(Kind.NONE, Kind.SYMMETRIC)
-
     def test_full_cone_address_restricted(self) -> None:
         """
         Two that do not look at ports.
