@@ -34,6 +34,7 @@ _COMMANDS = {
     "deny": "requests",
     "peers": "peers",
     "ping": "ping",
+    "why": "why",
     "expose": "expose",
     "forward": "forward",
     "services": "services",

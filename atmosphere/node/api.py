@@ -49,6 +49,18 @@ class NodeAPI(Protocol):
         """
         ...
 
+    def why(self, peer: str) -> JSON:
+        """
+        Explain how a peer is reached, or why it is not.
+
+        @param peer: a name, a node ID or the beginning of one.
+        @return: C{peer}, C{node_id}, C{state} and C{path} as for L{peers},
+            C{policy}, C{summary} (a text), C{rule} (C{number}, C{text}; or
+            C{None}), C{ways}, C{decisions}, C{here}, C{there}, C{help} (a list
+            of texts): see C{docs/local_api.md}.
+        """
+        ...
+
     def ping(
         self,
         peer: str,

@@ -59,6 +59,15 @@ def _invitations(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSO
     return maybeDeferred(lambda: {"invitations": api.invitations()})
 
 
+def _why(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/why}.
+    """
+    peer = arguments.text("peer", maximum=256)
+    arguments.finish()
+    return maybeDeferred(api.why, peer)
+
+
 def _ping(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     """
     Serve C{POST /v1/ping}: a line for each reply, the last one is the summary.
@@ -218,6 +227,7 @@ ROUTES: dict[bytes, dict[bytes, Route]] = {
     b"/v1/services/forward": {b"POST": _forward},
     b"/v1/services/unforward": {b"POST": _unforward},
     b"/v1/ping": {b"POST": _ping},
+    b"/v1/why": {b"POST": _why},
     b"/v1/invite": {b"POST": _invite},
     b"/v1/requests": {b"GET": _requests},
     b"/v1/requests/approve": {b"POST": _approve},

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from atmosphere.addresses import TransportAddress
+from atmosphere.engine_driver import EngineClock
 from atmosphere.errors import ConfigurationError, DecodeError, NoPathError, StreamRefusedError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.membership import Membership
+from atmosphere.network.path.decisions import Histories
 from atmosphere.network.path.exchange import decode_offer, encode_offer
 from atmosphere.network.path.paths import Paths
 from atmosphere.network.path.reports import PathChanged, PathEvent, PathSilent
@@ -33,10 +36,16 @@ from .relays import RelaySet
 from .surroundings import Surroundings
 from .unnamed import Judge, UnnamedDials
 
-__all__ = ["NodeLinks", "ServiceFactory"]
+__all__ = ["ABSENT", "NodeLinks", "ServiceFactory"]
 
 MAX_DIRECT = 4
 CHECKS_PER_SECOND = 100.0
+
+#: Characters of a note: its reason may be a peer's words.
+MAX_NOTE = 400
+
+#: The note that a relay does not have a peer.
+ABSENT = "the relay does not have it"
 
 #: Streams of one of our own services on one link: each may make us hold what its reader leaves.
 MAX_SAME_SERVICE = 16
@@ -55,6 +64,8 @@ class NodeLinks:
     @ivar on_connected: called with each link that is connected.
     @ivar on_closed: called with each link that is closed, and why.
     @ivar on_path: called when a link's paths changed.
+    @ivar policy: which paths may be used.
+    @ivar history: what came of dialling each peer, and how its links ended.
     """
 
     _log = Logger()
@@ -76,11 +87,13 @@ class NodeLinks:
         self.on_connected: list[Callable[[Link], None]] = []
         self.on_closed: list[Callable[[Link, str], None]] = []
         self.on_path: list[Callable[[Link, PathEvent], None]] = []
+        self.history = Histories()
         self._reactor = reactor
+        self._clock = EngineClock(reactor)
         self._mesh = mesh
         self._surroundings = surroundings
         self._entropy = entropy
-        self._policy = policy
+        self.policy = policy
         self._budget = TokenBucket(CHECKS_PER_SECOND, CHECKS_PER_SECOND)
         self._apart = ApartLinks(reactor, self._dial_apart)
         self._unnamed = UnnamedDials(self._dial_apart)
@@ -129,7 +142,7 @@ class NodeLinks:
         @param policy: which of them may be used; by default as configured.
         """
         ways: list[Way] = []
-        policy = policy or self._policy
+        policy = policy or self.policy
         if policy is not PathPolicy.DIRECT:
             for url in self.relay_urls_of(peer, relays):
                 client = self._relays.clients.get(url)
@@ -172,12 +185,37 @@ class NodeLinks:
             return found
         known = self.ways_to(peer) if ways is None else list(ways)
         if not known:
+            text = "no way to it is known: no relay has let us in, and no address is told"
+            self.note(peer, f"not dialled: {text}")
             nowhere: Deferred[Link] = Deferred()
-            nowhere.errback(
-                NoPathError("no way to it is known: no relay has let us in, and no address is told")
-            )
+            nowhere.errback(NoPathError(text))
             return nowhere
-        return self.endpoint.dial(peer, known)
+        return self._dial(peer, known)
+
+    def note(self, peer: NodeID, text: str, way: Way | None = None) -> None:
+        """
+        Keep what happened to a member, for those who ask why it is as it is.
+        """
+        if self._mesh.has(peer):
+            self.history.note(peer, self._clock.now(), text[:MAX_NOTE], way)
+
+    def relay_has_not(self, url: str, peer: NodeID) -> None:
+        """
+        A relay says that it does not have a peer to which we sent.
+        """
+        self.note(peer, ABSENT, self._relays.way(url, peer))
+
+    def _dial(self, peer: NodeID, ways: Sequence[Way]) -> Deferred[Link]:
+        """
+        Dial a peer, and keep what comes of it.
+        """
+        self.note(peer, f"dialled by {', '.join(map(way_text, ways)) or 'no way'}")
+
+        def failed(failure: Failure) -> Failure:
+            self.note(peer, f"not reached: {failure.getErrorMessage()}")
+            return failure
+
+        return self.endpoint.dial(peer, ways).addErrback(failed)
 
     def connect_apart(self, peer: NodeID, policy: PathPolicy) -> Deferred[Link]:
         """
@@ -188,10 +226,10 @@ class NodeLinks:
         @return: as L{connect}.
         @raise ConfigurationError: the node may not use such paths.
         """
-        if policy is self._policy:
+        if policy is self.policy:
             return self.connect(peer)
-        if self._policy is not PathPolicy.AUTO:
-            raise ConfigurationError(f"this node is set to {self._policy.value} paths only")
+        if self.policy is not PathPolicy.AUTO:
+            raise ConfigurationError(f"this node is set to {self.policy.value} paths only")
         allowed = PathPolicy.AUTO if policy is PathPolicy.DIRECT else policy
         known = self.ways_to(peer, policy=allowed)
         if not known:
@@ -213,7 +251,7 @@ class NodeLinks:
         )
         if refusal is None and not self._surroundings.is_local(address):
             refusal = "not on this network"
-        if refusal is None and self._policy is PathPolicy.RELAYED:
+        if refusal is None and self.policy is PathPolicy.RELAYED:
             refusal = "this node is set to relayed paths only"
         if refusal is None and self._ports.port_of(is_ipv6=address.is_ipv6) is None:
             refusal = "this node has no port of that address family"
@@ -231,7 +269,7 @@ class NodeLinks:
         """
         Change which paths may be used, on the links that are there too.
         """
-        self._policy = policy
+        self.policy = policy
         for link in self.endpoint.links:
             if not link.is_apart:
                 link.call_core(link.core.paths.set_policy, policy, link.now())
@@ -269,14 +307,15 @@ class NodeLinks:
             now=now,
             budget=self._budget,
             rules=self._surroundings.rules(),
-            policy=self._policy,
+            policy=self.policy,
         )
 
     def offer(self, paths: Paths, peer: NodeID) -> bytes:
         """
         Say where we can be reached.
         """
-        offer = paths.local_offer(self._surroundings.candidates(), self._relays.welcomed)
+        where = self._surroundings
+        offer = paths.local_offer(where.candidates(), self._relays.welcomed, where.has_stable_port)
         return encode_offer(offer)
 
     def offer_received(self, link: Link, payload: bytes) -> None:
@@ -327,6 +366,10 @@ class NodeLinks:
         else:
             kind = "asking to be let in by" if link.is_dialler else "a guest:"
         self._log.info("{kind} {peer}", kind=kind, peer=link.peer.short)
+        if link.membership is not None:
+            self.note(
+                link.peer, "linked: we dialled" if link.is_dialler else "linked: it dialled us"
+            )
         if link.is_apart:
             self._apart.connected(link)
             self._unnamed.connected(link)
@@ -339,6 +382,9 @@ class NodeLinks:
         Note the end of a link.
         """
         self._log.info("the link with {peer} ended: {reason}", peer=link.peer.short, reason=reason)
+        if link.membership is not None and self._mesh.has(link.peer):
+            self.history.keep(link.peer, link.core.paths.decisions)
+            self.note(link.peer, f"a link ended: {reason}")
         if link.is_apart:
             return
         for listener in list(self.on_closed):
@@ -356,7 +402,7 @@ class NodeLinks:
                 reason=event.reason,
             )
         if isinstance(event, PathSilent) and self.endpoint.link_to(link.peer) is link:
-            self.endpoint.dial(link.peer, self.ways_to(link.peer)).addErrback(
+            self._dial(link.peer, self.ways_to(link.peer)).addErrback(
                 lambda failure: self._log.debug(
                     "{peer} does not answer: {reason}",
                     peer=link.peer.short,
@@ -395,7 +441,11 @@ class NodeLinks:
         candidates = self._surroundings.candidates()
         for link in self.endpoint.links:
             offer = link.core.paths.new_local_candidates(
-                candidates, self._relays.welcomed, link.now(), self._surroundings.rules()
+                candidates,
+                self._relays.welcomed,
+                link.now(),
+                self._surroundings.rules(),
+                self._surroundings.has_stable_port,
             )
             if offer is not None:
                 link.call_core(link.core.send_offer, encode_offer(offer))

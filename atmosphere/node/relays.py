@@ -66,14 +66,14 @@ class RelaySet(MultiService):
         hello: Callable[[], HelloCredentials],
         deliver: Callable[[Way, Sequence[bytes]], None],
         on_change: Callable[[RelayClient], None],
-        on_absent: Callable[[NodeID], None],
+        on_absent: Callable[[str, NodeID], None],
         ca_file: str | None = None,
     ) -> None:
         """
         @param hello: what is shown to a relay.
         @param deliver: takes datagrams for links.
         @param on_change: told when a relay came or went.
-        @param on_absent: told that a relay does not have a peer.
+        @param on_absent: told the URL of a relay that does not have a peer.
         @raise ConfigurationError: C{ca_file} cannot be used.
         """
         super().__init__()
@@ -161,7 +161,7 @@ class RelaySet(MultiService):
         """
         Hand on that a relay does not have a node.
         """
-        self._on_absent(node)
+        self._on_absent(client.url, node)
 
     def send(self, way: RelayedWay, datagrams: Sequence[bytes]) -> None:
         """

@@ -35,6 +35,7 @@ from .api import JSON, Emit
 from .approving import Approvals
 from .config import NodeConfig, parse_host_port
 from .control import ControlService
+from .explaining import explain
 from .forwarding import Forwarding, ForwardingNode
 from .gossiping import Gossiping
 from .invitations import Invitations
@@ -116,7 +117,7 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
             hello=self._hello,
             deliver=self._deliver,
             on_change=self._relay_changed,
-            on_absent=lambda node: None,
+            on_absent=lambda url, node: self.links.relay_has_not(url, node),
             ca_file=config.relay_ca,
         )
         self.relays.setServiceParent(self)
@@ -350,6 +351,16 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
         @raise JoinError: the node is in no mesh.
         """
         return self.standing.find(text)
+
+    def why(self, peer: str) -> JSON:
+        """
+        Explain how a peer is reached, or why it is not.
+        """
+        member = self.find(peer)
+        state = self.standing.state_of(member)
+        return explain(
+            member, state, self.links, self.surroundings, now=self._clock.now(), wall=self._wall()
+        )
 
     def ping(
         self,

@@ -103,7 +103,7 @@ class Standing:
         link = self._links.link_to(member.node)
         return link is not None and not link.is_silent
 
-    def _state_of(self, member: Member) -> str:
+    def state_of(self, member: Member) -> str:
         """
         Say how a member stands, in one word.
         """
@@ -126,7 +126,7 @@ class Standing:
                 {
                     "node_id": str(member.node),
                     "name": member.name,
-                    "state": self._state_of(member),
+                    "state": self.state_of(member),
                     "path": path_of(link) if link is not None and is_connected else None,
                 }
             )

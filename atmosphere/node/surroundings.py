@@ -9,9 +9,10 @@ import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, assert_never
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from atmosphere.addresses import AddressKind, TransportAddress, address_kind
 from atmosphere.errors import LinkError
@@ -25,11 +26,12 @@ from atmosphere.network.nat.candidates import (
     networks_of,
     prune,
 )
-from atmosphere.network.stun.discovery import Discovery, Server
+from atmosphere.network.stun.discovery import Agreement, Discovery, Server
 from atmosphere.network.stun.service import PublicAddressFinder, resolver
 
 from .api import JSON
 from .config import NodeConfig
+from .port_watch import takes_another_port
 from .ports import NodePorts
 from .relays import RelaySet
 from .report import gather, relay_facts, stun_servers
@@ -77,7 +79,10 @@ class Surroundings:
         self._interfaces: list[Interface] = []
         self._finder: PublicAddressFinder | None = None
         self._finding: Deferred[Discovery] | None = None
-        self._candidates: tuple[Candidate, ...] = ()
+        self._had_stable_port: bool | None = None
+        self._takes_another_port = False
+        self._watching: Deferred[None] | None = None
+        self._known: tuple[tuple[Candidate, ...], bool | None] = ((), None)
         self._looks_left = LOOKS_IF_UNKNOWN
         self._must_ask_again = False
         self._loop = LoopingCall(self.look)
@@ -103,9 +108,10 @@ class Surroundings:
         """
         if self._loop.running:
             self._loop.stop()
-        if self._finding is not None:
-            self._finding.cancel()
-            self._finding = None
+        for each in (self._finding, self._watching):
+            if each is not None:
+                each.cancel()
+        self._finding = self._watching = None
 
     def look(self) -> None:
         """
@@ -118,6 +124,7 @@ class Surroundings:
             if not is_first:
                 self._log.info("the network interfaces have changed")
                 self.public = None
+                self._takes_another_port = False
             self.ask()
         else:
             self._looks_left -= 1
@@ -129,9 +136,9 @@ class Surroundings:
         """
         Say so if our addresses are others than before.
         """
-        candidates = self.candidates()
-        if candidates != self._candidates:
-            self._candidates = candidates
+        known = self.candidates(), self.has_stable_port
+        if known != self._known:
+            self._known = known
             self._changed()
 
     @property
@@ -180,6 +187,32 @@ class Surroundings:
             if result.agreements or self.public is None:
                 self.public = result
             self.review()
+            agreement = next(iter(result.agreements), None)
+            if agreement is not None and agreement.has_stable_port is None:
+                self._watch_port(agreement)
+
+    def _watch_port(self, agreement: Agreement) -> None:
+        """
+        See whether our NAT takes another port for each destination: two datagrams
+        to a server that answered, which nothing waits for.
+        """
+        client = self.ports.stun.get(agreement.address.is_ipv6)
+        if client is None or agreement.asked is None or self._watching is not None:
+            return
+
+        def seen(takes_another_port: bool | None) -> None:
+            if takes_another_port is not None:
+                self._takes_another_port = takes_another_port
+                self.review()
+
+        def over(result: object) -> None:
+            self._watching = None
+            if isinstance(result, Failure):
+                result.trap(CancelledError)
+
+        watching = Deferred.fromCoroutine(takes_another_port(client, agreement.asked))
+        self._watching = watching.addCallback(seen)
+        self._watching.addBoth(over)
 
     async def learn_public_address(self) -> None:
         """
@@ -251,6 +284,38 @@ class Surroundings:
                 for agreement in self.public.agreements
             ]
         return prune(found)
+
+    @property
+    def has_stable_port(self) -> bool | None:
+        """
+        Say whether all others see us at one port, IPv4 first; without a NAT they do.
+
+        @return: C{None} if we do not know; what we knew last while servers are asked anew.
+        """
+        if self.public is None:
+            return self._had_stable_port
+        agreement = next(iter(self.public.agreements), None)
+        own = {each.address.partition("%")[0] for each in self._interfaces}
+        if agreement is None:
+            self._had_stable_port = None
+        else:
+            is_own = agreement.address.host in own
+            self._had_stable_port = True if is_own else agreement.has_stable_port
+            if self._had_stable_port is None and self._takes_another_port:
+                self._had_stable_port = False
+        return self._had_stable_port
+
+    @property
+    def is_udp_working(self) -> bool | None:
+        """
+        Say whether STUN servers answer; C{None} if none was asked. Their silence says
+        nothing while no relay is heard by TCP either.
+        """
+        if self.public is None or not self.public.asked:
+            return None
+        if self.public.agreements:
+            return True
+        return False if self.relays.welcomed else None
 
     def _advertised(self) -> Iterable[TransportAddress]:
         """

@@ -80,6 +80,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "timeout": 1,
         "until_direct": False,
     },
+    "/v1/why": {"peer": "seattle"},
     "/v1/invite": {"hours": 1, "uses": 1, "mesh_name": "home", "approve": False},
     "/v1/requests/approve": {"request": "00"},
     "/v1/requests/deny": {"request": "00"},

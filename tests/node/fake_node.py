@@ -25,6 +25,7 @@ class FakeNode:
     @ivar peer_list: the peers.
     @ivar forwarding: the Deferred of a forward that lasts.
     @ivar service_lists: what is exposed and forwarded.
+    @ivar explanation: how the peer that it names is reached.
     @ivar request_list: who asks to be let in.
     @ivar is_waiting: whether those are there to hear that they were approved.
     """
@@ -42,6 +43,7 @@ class FakeNode:
         self.request_list: list[JSON] = []
         self.is_waiting = True
         self.service_lists: JSON = {"exposed": [], "forwards": []}
+        self.explanation: JSON = {"peer": "portland", "path": None}
 
     def status(self) -> JSON:
         """
@@ -67,6 +69,15 @@ class FakeNode:
         if self.mistake is not None:
             raise self.mistake
         return self.peer_list
+
+    def why(self, peer: str) -> JSON:
+        """
+        Answer, or say that nobody is called so.
+        """
+        self.calls.append(("why", peer))
+        if peer != self.explanation["peer"]:
+            raise ConfigurationError(f"no member is called {peer}; see atmosphere peers")
+        return self.explanation
 
     def ping(
         self,

@@ -75,7 +75,7 @@ class RelaySetTests(SynchronousTestCase):
             hello=HelloCredentials,
             deliver=deliver,
             on_change=changed,
-            on_absent=self.absent.append,
+            on_absent=lambda url, node: self.absent.append(node),
             ca_file=ca_file,
         )
         made.startService()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from atmosphere import wire
 from atmosphere.addresses import TransportAddress
@@ -27,6 +27,10 @@ __all__ = [
 ]
 
 VERSION = 1
+
+#: What the seventh element says of C{has_stable_port}.
+_PORTS = {1: True, 2: False}
+
 MAX_OFFER_LENGTH = 4096
 MAX_RELAYS = 8
 MAX_URL_LENGTH = 256
@@ -48,6 +52,8 @@ class PathOffer:
     @ivar candidates: at most 16.
     @ivar relays: at most 8 URLs of relays at which the sender listens.
     @ivar generation: an offer replaces those with a lower one.
+    @ivar has_stable_port: whether all who were asked see the sender at one port; if
+        not, its NAT's mapping is address-dependent. C{None} if it does not know.
     """
 
     ufrag: str
@@ -55,6 +61,7 @@ class PathOffer:
     candidates: tuple[Candidate, ...] = ()
     relays: tuple[str, ...] = ()
     generation: int = 1
+    has_stable_port: bool | None = None
 
 
 def next_offer(
@@ -63,16 +70,19 @@ def next_offer(
     pwd: str,
     candidates: Iterable[Candidate],
     relays: Iterable[str],
+    has_stable_port: bool | None = None,
 ) -> PathOffer:
     """
     Make the offer that follows another.
 
     @return: the same if nothing changed, else one of the next generation.
     """
+    generation = 1 if before is None else before.generation
     told = (prune(candidates), tuple(dict.fromkeys(relays))[:MAX_RELAYS])
-    if before is not None and told == (before.candidates, before.relays):
-        return before
-    return PathOffer(ufrag, pwd, *told, 1 if before is None else before.generation + 1)
+    made = PathOffer(ufrag, pwd, *told, generation, has_stable_port)
+    if before is None or made == before:
+        return made if before is None else before
+    return replace(made, generation=generation + 1)
 
 
 def encode_offer(offer: PathOffer) -> bytes:
@@ -98,6 +108,7 @@ def encode_offer(offer: PathOffer) -> bytes:
                 for each in offer.candidates
             ],
             list(offer.relays),
+            *([] if offer.has_stable_port is None else [1 if offer.has_stable_port else 2]),
         ]
     )
     decode_offer(data)
@@ -145,7 +156,7 @@ def decode_offer(data: bytes) -> PathOffer:
     @raise DecodeError: it breaks its form or a limit.
     """
     match wire.decode(data, max_length=MAX_OFFER_LENGTH):
-        case [1, generation, ufrag, pwd, list() as candidates, list() as relays, *_]:
+        case [1, generation, ufrag, pwd, list() as candidates, list() as relays, *rest]:
             pass
         case _:
             raise DecodeError("not an offer of version 1")
@@ -162,4 +173,5 @@ def decode_offer(data: bytes) -> PathOffer:
         tuple(_decode_candidate(each) for each in candidates),
         urls,
         _number(generation, 1, MAX_GENERATION, "generation"),
+        _PORTS.get(rest[0]) if rest and type(rest[0]) is int else None,
     )

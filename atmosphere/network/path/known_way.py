@@ -72,6 +72,7 @@ class KnownWay:
     @ivar trusted_until: when it fails unless a check is answered before; C{None}
         for never.
     @ivar has_answered: whether it ever answered a check, or carried the handshake.
+    @ivar is_too_small: it failed because it answers and does not carry full-size data.
     @ivar last_heard: when an authentic datagram last came by it.
     @ivar last_answered: when a check was last answered by it.
     @ivar last_sent: when a check last left by it.
@@ -90,6 +91,7 @@ class KnownWay:
         "_tries",
         "due",
         "has_answered",
+        "is_too_small",
         "last_answered",
         "last_heard",
         "last_sent",
@@ -112,6 +114,7 @@ class KnownWay:
         self.due: float | None = None
         self.trusted_until: float | None = None
         self.has_answered = False
+        self.is_too_small = False
         self.last_heard: float | None = None
         self.last_answered: float | None = None
         self.last_sent = float("-inf")
@@ -214,6 +217,7 @@ class KnownWay:
         Check from the beginning; what was proven counts no longer.
         """
         self.state = WayState.WAITING
+        self.is_too_small = False
         self.reason = reason
         self.due = now
         self.trusted_until = None
@@ -358,6 +362,7 @@ class KnownWay:
             self._fail(now, self._silence(now))
         elif self._is_exhausted() and self.due is not None and now >= self.due:
             if self.state is WayState.ANSWERED and self.rtt is not None:
+                self.is_too_small = True
                 self._fail(
                     now,
                     f"small checks were answered in {self.rtt * 1000:.0f} ms, but"
@@ -406,6 +411,7 @@ class KnownWay:
         """
         if self._full_out and self._full_in:
             self.state = WayState.SUCCEEDED
+            self.is_too_small = False
             self.reason = f"{FULL_SIZE} bytes went both ways"
             self.trusted_until = now + DISTRUST_AFTER
             self.due = now + heartbeat

@@ -9,36 +9,21 @@ C{docs/protocols/paths.md} is what it does.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from atmosphere.addresses import TransportAddress
 from atmosphere.errors import DecodeError
-from atmosphere.network.nat.candidates import AddressRules, Candidate, share_public_address
+from atmosphere.network.nat.candidates import AddressRules, Candidate
 from atmosphere.network.stun.message import BINDING, Class, decode_message
-from atmosphere.rate import TokenBucket
 
-from .checker import Checker
 from .checks import Answer
 from .exchange import PathOffer, next_offer
 from .known_way import DISTRUST_AFTER, KnownWay, WayState
-from .reports import (
-    Decision,
-    ObservedAddress,
-    PathChanged,
-    PathEvent,
-    PathRestored,
-    PathSilent,
-    WayReport,
-    report_ways,
-)
-from .selection import PathPolicy, is_allowed, select
-from .way_table import WayTable
+from .path_state import PathState
+from .reports import ObservedAddress, PathChanged, PathEvent, PathRestored, PathSilent
+from .selection import PathPolicy, Rule, is_allowed, select
 from .ways import DirectWay, Way
 
 __all__ = ["Paths"]
-
-MAX_DECISIONS = 64
 
 QUIET_AFTER = 1.0
 QUIET_GRAIN = 0.1
@@ -48,92 +33,29 @@ HURRY_FOR = 120.0
 HURRIED_PAUSE = 0.5
 
 
-class Paths:
+class Paths(PathState):
     """
     Decides by which way each datagram of one link leaves.
-
-    @ivar is_dialler: whether we opened the link.
-    @ivar remote_offer: the newest offer of the peer.
-    @ivar active: the way that data leaves by; before the welcome, the first one
-        that something was heard by.
-    @ivar decisions: the last ones, oldest first.
-    @ivar is_silent: no way answers at present.
-    @ivar events: what L{next_event} is still to hand out.
     """
-
-    def __init__(
-        self,
-        *,
-        is_dialler: bool,
-        entropy: Callable[[int], bytes],
-        now: float,
-        budget: TokenBucket,
-        rules: AddressRules | None = None,
-        policy: PathPolicy = PathPolicy.AUTO,
-    ) -> None:
-        """
-        @param budget: how many checks all links of the process may send.
-        @param rules: what is known of ourselves, to judge the peer's addresses.
-        """
-        self.is_dialler = is_dialler
-        self.remote_offer: PathOffer | None = None
-        self.active: Way | None = None
-        self.decisions: deque[Decision] = deque(maxlen=MAX_DECISIONS)
-        self.is_silent = False
-        self._ways = WayTable(AddressRules() if rules is None else rules)
-        self._checker = Checker(
-            self._ways, is_dialler=is_dialler, entropy=entropy, budget=budget, policy=policy
-        )
-        self._offered: PathOffer | None = None
-        self._heard_by: Way | None = None
-        self._usual: tuple[Way, KnownWay] | None = None
-        self._routes: tuple[Way, ...] = ()
-        self._has_been_direct = False
-        self._is_welcomed = False
-        self._last_proof = self._silent_since = self._last_call = now
-        self._quiet_at: float | None = None
-        self._observed: dict[bool, TransportAddress] = {}
-        self.events: deque[PathEvent] = deque()
-
-    # -------------------------------------------------------------- questions
-
-    @property
-    def local_ufrag(self) -> str:
-        """
-        The fragment that the USERNAME of checks to this link begins with.
-        """
-        return self._checker.conversation.local.ufrag
-
-    @property
-    def active_kind(self) -> str | None:
-        """
-        C{direct}, C{punched} or C{relayed}; C{None} while there is no active way.
-        """
-        known = self._ways.get(self.active)
-        return None if known is None else known.kind
-
-    def is_waiting_for(self, transaction_id: bytes) -> bool:
-        """
-        Say whether a STUN response with that transaction ID belongs to this link.
-        """
-        return self._checker.conversation.is_waiting_for(transaction_id)
-
-    def snapshot(self) -> list[WayReport]:
-        """
-        Say how each way stands, the active one first, then by rank.
-        """
-        return report_ways(self._ways, self.active)
 
     # -------------------------------------------------------------- the owner
 
-    def local_offer(self, candidates: Iterable[Candidate], relays: Iterable[str]) -> PathOffer:
+    def local_offer(
+        self,
+        candidates: Iterable[Candidate],
+        relays: Iterable[str],
+        has_stable_port: bool | None = None,
+    ) -> PathOffer:
         """
         Make the offer that the peer is to be told.
 
+        @param has_stable_port: see L{PathOffer}.
         @return: the same as last time if nothing changed, else the next generation.
         """
         local = self._checker.conversation.local
-        self._offered = next_offer(self._offered, local.ufrag, local.pwd, candidates, relays)
+        self._offered = next_offer(
+            self._offered, local.ufrag, local.pwd, candidates, relays, has_stable_port
+        )
         return self._offered
 
     def add_initial_way(self, way: Way) -> bool:
@@ -147,12 +69,6 @@ class Paths:
         is_taken = self._ways.add_initial(way)
         self._route()
         return is_taken
-
-    def allows(self, way: Way) -> bool:
-        """
-        Say whether the policy lets a link begin by this way.
-        """
-        return is_allowed(way, self._checker.policy)
 
     def routes(self, now: float) -> tuple[Way, ...]:
         """
@@ -212,7 +128,7 @@ class Paths:
         known = self._ways.get(first)
         if known is not None:
             known.trust("it carried the handshake")
-            self._switch(known, known.reason, now)
+            self._switch(known, known.reason, now, Rule.HANDSHAKE)
         self._begin(now)
 
     def set_remote_offer(self, offer: PathOffer, now: float) -> None:
@@ -231,6 +147,7 @@ class Paths:
         relays: Iterable[str],
         now: float,
         rules: AddressRules | None = None,
+        has_stable_port: bool | None = None,
     ) -> PathOffer | None:
         """
         Our interfaces, addresses, mappings or relays may have changed. If
@@ -242,10 +159,10 @@ class Paths:
         if rules is not None:
             self._ways.rules = rules
         before = self._offered
-        offer = self.local_offer(candidates, relays)
+        offer = self.local_offer(candidates, relays, has_stable_port)
         if offer is before:
             return None
-        self._decide(now, None, "our own addresses changed")
+        self.decisions.note(now, None, "our own addresses changed")
         if self._checker.is_open and (before is None or offer.candidates != before.candidates):
             self._begin(now, is_restart=True)
         return offer
@@ -255,7 +172,7 @@ class Paths:
         Change what the user wants of this link.
         """
         self._checker.policy = policy
-        self._decide(now, None, f"the policy is {policy.value}")
+        self.decisions.note(now, None, f"the policy is {policy.value}")
         self._review(now)
 
     def way_lost(self, way: Way, now: float, reason: str = "our side cannot send by it") -> None:
@@ -266,7 +183,7 @@ class Paths:
         if known is None or known.state is WayState.LOST:
             return
         known.lose(now, reason)
-        self._decide(now, way, f"lost: {reason}")
+        self.decisions.note(now, way, f"lost: {reason}")
         self._route()
         self._review(now)
 
@@ -284,7 +201,7 @@ class Paths:
             return
         if known is not None:
             known.start(now, "our side can send by it")
-            self._decide(now, way, known.reason)
+            self.decisions.note(now, way, known.reason)
             self._route()
             self._review(now)
 
@@ -292,7 +209,7 @@ class Paths:
         """
         The machine slept: all that is known is old, and is checked at once.
         """
-        self._decide(now, None, "woke from sleep")
+        self.decisions.note(now, None, "woke from sleep")
         self._last_proof = max(self._last_proof, now - DISTRUST_AFTER + PATIENCE_AFTER_SLEEP)
         if self._checker.is_open:
             for known in self._ways:
@@ -315,6 +232,7 @@ class Paths:
         if message.message_class is Class.REQUEST:
             known = self._checker.check_received(data, message, path, now)
             if known is not None and known.state is not state:
+                self.decisions.note(now, path, f"{known.state.value}: {known.reason}")
                 self._review(now)
         elif message.is_response:
             was_suspect = before is not None and before.is_suspect
@@ -322,7 +240,7 @@ class Paths:
             if found is not None:
                 known, answer = found
                 if known.state is not state:
-                    self._decide(now, path, f"{known.state.value}: {known.reason}")
+                    self.decisions.note(now, path, f"{known.state.value}: {known.reason}")
                 self._answered(known, answer, now, was_suspect=was_suspect)
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Way]]:
@@ -359,7 +277,7 @@ class Paths:
         self._advance(now)
         for known in self._ways:
             if known.expire(now):
-                self._decide(now, known.way, f"failed: {known.reason}")
+                self.decisions.note(now, known.way, f"failed: {known.reason}")
         self._review(now)
 
     def next_event(self) -> PathEvent | None:
@@ -379,12 +297,6 @@ class Paths:
             if timer is not None and now - timer > LONGEST_GAP:
                 self.woke(now)
         self._last_call = now
-
-    def _decide(self, now: float, way: Way | None, text: str) -> None:
-        """
-        Keep a decision and its reason.
-        """
-        self.decisions.append(Decision(now, way, text))
 
     def _activate(self, way: Way) -> None:
         """
@@ -415,12 +327,12 @@ class Paths:
         theirs = self.remote_offer
         if not self._is_welcomed or theirs is None:
             return
-        ours = () if self._offered is None else self._offered.candidates
-        is_near = share_public_address(ours, theirs.candidates)
+        before = self._ways.refused
         for way, refusal in self._ways.tell(
-            theirs.candidates, now, is_near=is_near, keep=self.active
+            theirs.candidates, now, is_near=self.is_near, keep=self.active
         ):
-            self._decide(now, way, f"not tried: {refusal}")
+            if before.get(way) != refusal:
+                self.decisions.note(now, way, f"not tried: {refusal}")
         if not self._checker.is_open:
             self._checker.is_open = True
             self._last_proof = now
@@ -460,11 +372,11 @@ class Paths:
             self._make_do(now)
             return
         if chosen.way != self.active:
-            self._switch(chosen, choice.reason, now)
+            self._switch(chosen, choice.reason, now, choice.rule)
         self._last_proof = max(self._last_proof, chosen.last_answered or self._last_proof)
         if self.is_silent:
             self.is_silent = False
-            self._decide(now, chosen.way, "the link is no longer silent")
+            self.decisions.note(now, chosen.way, "the link is no longer silent")
             self.events.append(PathRestored(chosen.way))
 
     def _make_do(self, now: float) -> None:
@@ -476,17 +388,17 @@ class Paths:
             last = self._ways.last_answered()
             policy = self._checker.policy
             if last is not None and is_allowed(last.way, policy, self._has_been_direct):
-                self._switch(last, "nothing better is left", now)
+                self._switch(last, "nothing better is left", now, Rule.MAKE_DO)
         if not self.is_silent and now >= self._last_proof + DISTRUST_AFTER:
             self.is_silent = True
             self._silent_since = now
-            self._decide(now, None, f"silent: no way answered for {DISTRUST_AFTER} s")
+            self.decisions.note(now, None, f"silent: no way answered for {DISTRUST_AFTER} s")
             self.events.append(PathSilent(self._last_proof))
             for known in self._ways:
                 if known.has_answered:
                     known.hurry(now, HURRIED_PAUSE)
 
-    def _switch(self, known: KnownWay, reason: str, now: float) -> None:
+    def _switch(self, known: KnownWay, reason: str, now: float, rule: Rule | None) -> None:
         """
         Let data leave by another way from now on.
         """
@@ -495,5 +407,5 @@ class Paths:
         known.taken(now)
         self._has_been_direct |= isinstance(known.way, DirectWay)
         self._quiet_at = None
-        self._decide(now, known.way, f"active: {reason}")
+        self.decisions.note(now, known.way, f"active: {reason}", rule)
         self.events.append(PathChanged(old, known.way, reason))

@@ -15,7 +15,6 @@ from .known_way import KnownWay, WayState
 from .ways import Way
 
 __all__ = [
-    "Decision",
     "ObservedAddress",
     "PathChanged",
     "PathEvent",
@@ -77,21 +76,6 @@ class ObservedAddress:
 
 
 PathEvent: TypeAlias = PathChanged | PathSilent | PathRestored | ObservedAddress
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """
-    Something that was decided about a way, kept to explain it later.
-
-    @ivar at: engine time.
-    @ivar way: which; C{None} when it is about the link.
-    @ivar text: what, and the fact and rule behind it.
-    """
-
-    at: float
-    way: Way | None
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import assert_never
 
 from .ways import DirectWay, Way, way_text
 
-__all__ = ["Choice", "Measurement", "PathPolicy", "is_allowed", "select"]
+__all__ = ["Choice", "Measurement", "PathPolicy", "Rule", "is_allowed", "select"]
 
 #: IPv6 is counted as so much faster, in seconds: it has fewer NATs to lose.
 IPV6_ADVANTAGE = 0.003
@@ -32,6 +32,19 @@ class PathPolicy(Enum):
     AUTO = "auto"
     DIRECT = "direct"
     RELAYED = "relayed"
+
+
+class Rule(Enum):
+    """
+    The rules for which way carries data, as C{docs/protocols/paths.md} numbers them.
+    """
+
+    HANDSHAKE = "1"
+    BEST = "5.1"
+    ANSWERS = "5.2"
+    DIRECT = "5.3"
+    FASTER = "5.4"
+    MAKE_DO = "5.5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +73,12 @@ class Choice:
 
     @ivar way: C{None} when no way is usable.
     @ivar reason: the measured fact and the rule, in a few words.
+    @ivar rule: which one changed it; C{None} while it stays the same.
     """
 
     way: Way | None
     reason: str
+    rule: Rule | None = None
 
 
 def _is_direct(way: Way) -> bool:
@@ -147,23 +162,26 @@ def select(
     current = next((each for each in usable if each.way == active), None)
     if current is None:
         best = usable[0]
-        return Choice(best.way, f"the best that is left, {_time(best.rtt)}")
+        return Choice(best.way, f"the best that is left, {_time(best.rtt)}", Rule.BEST)
     better = [
         each for each in usable if each is not current and not (each.is_suspect or each.is_held)
     ]
     if not _is_direct(current.way):
         upgrade = next((each for each in better if _is_direct(each.way)), None)
         if upgrade is not None:
-            return Choice(upgrade.way, f"direct before relayed, {_time(upgrade.rtt)}")
+            reason = f"direct before relayed, {_time(upgrade.rtt)}"
+            return Choice(upgrade.way, reason, Rule.DIRECT)
     rival = next((each for each in better if _is_direct(each.way) == _is_direct(current.way)), None)
     if rival is None:
         return Choice(active, "no other of its class")
     if current.is_suspect:
-        return Choice(rival.way, "the active way does not answer, this one does")
+        reason = "the active way does not answer, this one does"
+        return Choice(rival.way, reason, Rule.ANSWERS)
     if current.rtt is None:
         return Choice(active, "its round trip is not yet known")
     gain = _cost(current) - _cost(rival)
     least = max(LEAST_GAIN, LEAST_GAIN_SHARE * current.rtt)
     if gain > least:
-        return Choice(rival.way, f"{_time(rival.rtt)} instead of {_time(current.rtt)}")
+        reason = f"{_time(rival.rtt)} instead of {_time(current.rtt)}"
+        return Choice(rival.way, reason, Rule.FASTER)
     return Choice(active, f"no other is better by {least * 1000:.1f} ms")

@@ -39,12 +39,14 @@ class WayTable:
     The ways of one link.
 
     @ivar rules: what is known of ourselves, to judge the peer's addresses.
+    @ivar refused: the addresses that the peer named last and that are not tried, and why.
     @ivar is_touched: a way was handed out or added, so that it may have changed,
         since somebody took this back.
     """
 
     def __init__(self, rules: AddressRules) -> None:
         self.rules = rules
+        self.refused: dict[Way, str] = {}
         self.is_touched = True
         self._ways: dict[Way, KnownWay] = {}
         self._initial: set[Way] = set()
@@ -164,4 +166,5 @@ class WayTable:
                 refused.append((named, "the peer names too many addresses"))
             else:
                 self._add(named, candidate.type, candidate.priority)
+        self.refused = dict(refused)
         return refused

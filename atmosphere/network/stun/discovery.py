@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from typing_extensions import override
@@ -145,9 +145,11 @@ class Agreement:
     @ivar is_confirmed: whether two or more servers say so; one alone is
         believed until others are heard.
     @ivar has_stable_port: whether all who were heard see the same port, so that
-        further peers will see it too; C{None} while only one was heard.
+        further peers will see it too; C{None} while only one was heard, unless
+        that one sees two ports from its own two.
     @ivar servers: who says so.
     @ivar liars: who says otherwise.
+    @ivar asked: the address of the first of those who say so.
     """
 
     address: TransportAddress
@@ -155,6 +157,7 @@ class Agreement:
     has_stable_port: bool | None
     servers: tuple[Server, ...]
     liars: tuple[Server, ...] = ()
+    asked: TransportAddress | None = field(default=None, compare=False)
 
 
 def _majority(counted: Counter[str] | Counter[int]) -> str | int | None:
@@ -177,8 +180,15 @@ def agree(observations: Sequence[Observation]) -> Agreement | None:
     for each in observations:
         voices.setdefault(each.asked.host, each)
     heard = list(voices.values())
-    if len(heard) < 2:
-        return Agreement(heard[0].mapped, False, None, (heard[0].server,)) if heard else None
+    if len(heard) == 1:
+        ports = {
+            each.mapped.port for each in observations if each.mapped.host == heard[0].mapped.host
+        }
+        has_stable_port = False if len(ports) > 1 else None
+        server, asked = heard[0].server, heard[0].asked
+        return Agreement(heard[0].mapped, False, has_stable_port, (server,), asked=asked)
+    if not heard:
+        return None
     host = _majority(Counter(each.mapped.host for each in heard))
     if host is None:
         return None
@@ -197,6 +207,7 @@ def agree(observations: Sequence[Observation]) -> Agreement | None:
         has_stable_port,
         tuple(each.server for each in agreeing),
         tuple(each.server for each in liars),
+        agreeing[0].asked,
     )
 
 

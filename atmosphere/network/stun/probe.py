@@ -36,7 +36,7 @@ from .message import Message
 from .transaction import Answered, Event, Refused, TimedOut, Transactions
 from .values import ChangeRequest
 
-__all__ = ["DialBackProbe", "Finished", "MappingProbe", "Probe", "other_socket"]
+__all__ = ["PADDED", "DialBackProbe", "Finished", "MappingProbe", "Probe", "other_socket"]
 
 #: Requests are padded to so many bytes: more than any answer has that we want.
 PADDED = 128

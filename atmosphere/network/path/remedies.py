@@ -1,0 +1,272 @@
+# -*- test-case-name: tests.network.path.test_remedies -*-
+"""
+Why data does not go straight to a peer, in one sentence, and what would help.
+
+Each remedy names something that a person can do, and only what is known is said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atmosphere.addresses import AddressKind, TransportAddress, address_kind
+
+from .explain import LinkStory, Verdict, WayStory
+from .selection import PathPolicy
+from .ways import DirectWay
+
+__all__ = ["Side", "remedies", "summary"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """
+    What is known of one end.
+
+    @ivar name: what it is called; C{None} for ourselves.
+    @ivar addresses: where it can be reached, as it says.
+    @ivar port: its UDP port.
+    @ivar is_udp_working: whether STUN servers answer it; C{None} if it asked none.
+    @ivar has_stable_port: whether all who were asked see the same port of it; if
+        not, its NAT's mapping is address-dependent. C{None} if that is not known.
+    @ivar relays: the URLs of its relays.
+    @ivar failed_relays: those of ours that have not let us in, and why.
+    @ivar is_absent_at: relays that said that it is not connected to them.
+    """
+
+    name: str | None = None
+    addresses: tuple[TransportAddress, ...] = ()
+    port: int | None = None
+    is_udp_working: bool | None = None
+    has_stable_port: bool | None = None
+    relays: tuple[str, ...] = ()
+    failed_relays: tuple[tuple[str, str], ...] = ()
+    is_absent_at: tuple[str, ...] = ()
+
+    @property
+    def has_public_address(self) -> bool:
+        """
+        Whether one of its addresses is good in the whole Internet.
+        """
+        return any(address_kind(each.packed) is AddressKind.GLOBAL for each in self.addresses)
+
+
+def summary(story: LinkStory | None, here: Side, there: Side) -> str:
+    """
+    Say how a peer is reached, and by which fact, in one sentence.
+
+    @param story: of the link; C{None} if there is none.
+    """
+    name = there.name or "the peer"
+    active = None if story is None else story.active
+    if story is None:
+        return f"there is no link to {name}"
+    if active is None:
+        return f"there is a link to {name}, and no way is in use"
+    rtt = "" if active.rtt is None else f", {active.rtt * 1000:.1f} ms"
+    if story.is_silent:
+        return f"{name} has fallen silent: no way answers at present"
+    match active.kind:
+        case "direct":
+            return f"data goes straight to {name}{rtt}"
+        case "punched":
+            return f"data goes to {name} directly, through a hole in the NATs{rtt}"
+        case _:
+            return f"data goes to {name} through a relay{rtt}: {_why_relayed(story, here, there)}"
+
+
+def _direct(story: LinkStory) -> list[WayStory]:
+    """
+    List the direct ways.
+    """
+    return [each for each in story.ways if each.is_direct]
+
+
+def _why_relayed(story: LinkStory, here: Side, there: Side) -> str:
+    """
+    Say in a few words why no direct way is used.
+    """
+    direct = _direct(story)
+    tried = [each for each in direct if each.verdict is not Verdict.NOT_TRIED]
+    if story.policy is PathPolicy.RELAYED:
+        return "the path policy says so"
+    if any(each.verdict is Verdict.READY for each in direct):
+        return "a direct way works and is held back or in doubt"
+    if here.is_udp_working is False:
+        return "no UDP gets through here"
+    if any(each.verdict is Verdict.TRYING for each in direct):
+        return "direct ways are still being tried"
+    if not direct:
+        return f"{there.name or 'the peer'} names no address"
+    if not tried:
+        return "none of the peer's addresses may be tried"
+    if any(each.is_too_small for each in tried):
+        return "a direct way answers, but loses datagrams of full size"
+    if any(each.has_answered for each in tried):
+        return "the direct way worked and then fell silent"
+    return "no direct way ever answered"
+
+
+def remedies(story: LinkStory | None, here: Side, there: Side) -> list[str]:
+    """
+    Say what would help, the most pressing first; nothing if all is well.
+
+    @param story: of the link; C{None} if there is none.
+    """
+    if story is None or story.is_silent:
+        return _without_link(here, there)
+    active = story.active
+    if active is None or active.is_direct:
+        return []
+    return _without_relay(story, here, there)
+
+
+def _without_relay(story: LinkStory, here: Side, there: Side) -> list[str]:
+    """
+    Say what would bring data off the relay.
+    """
+    if story.policy is PathPolicy.RELAYED:
+        return [
+            "relayed because the path policy says so: `paths` in config.toml, --paths or"
+            " ATMOSPHERE_PATHS; `auto` allows direct ones"
+        ]
+    name = there.name or "the peer"
+    direct = _direct(story)
+    tried = [each for each in direct if each.verdict is not Verdict.NOT_TRIED]
+    if any(each.verdict is Verdict.READY for each in direct):
+        return []
+    if here.is_udp_working is False:
+        return [
+            "UDP is blocked here: no STUN server answered, though the relay does. Let outgoing"
+            " UDP through the firewall of this network, or stay relayed"
+        ]
+    if any(each.verdict is Verdict.TRYING for each in tried):
+        return ["direct ways are still being tried: ask again in a few seconds"]
+    if not tried:
+        return [_about_addresses(direct, name)]
+    if any(each.is_too_small for each in tried):
+        return [
+            "a direct way carries only small datagrams: a VPN or tunnel on it has an MTU below"
+            " 1,280 bytes; raise that, or leave it out"
+        ]
+    if any(each.has_answered for each in tried):
+        return [
+            "the direct way is tried again for ever; if it never comes back, a firewall or NAT"
+            " between may have changed: `atmosphere network` on both machines says how they are"
+        ]
+    if story.is_near:
+        return [
+            f"both machines are behind the same public address, and its router does not lead"
+            f" back in (no hairpinning): put them on one network, or {_forward(here, there)}"
+        ]
+    return _about_nats(here, there, name)
+
+
+def _about_addresses(refused: list[WayStory], name: str) -> str:
+    """
+    Say what to do when no address of the peer may be tried.
+    """
+    if not refused:
+        return (
+            f"{name} names no address at all: UDP is off or blocked there; `atmosphere network`"
+            " on that machine says more"
+        )
+    kinds = {
+        address_kind(each.way.address.packed) for each in refused if isinstance(each.way, DirectWay)
+    }
+    if kinds <= {AddressKind.PRIVATE}:
+        return (
+            f"{name} offers no address but private ones of another network: it does not know its"
+            " public one, because UDP is blocked there or no STUN server answers it;"
+            " `atmosphere network` on that machine says more"
+        )
+    return f"{name} offers no address that may be tried: `atmosphere network` there says more"
+
+
+def _port(side: Side) -> str:
+    """
+    Name the port that a router would have to forward.
+    """
+    return "the node's UDP port" if side.port is None else f"UDP port {side.port}"
+
+
+def _forward(here: Side, there: Side) -> str:
+    """
+    Say what to forward, and how the others learn of it.
+    """
+    if here.port == there.port or there.port is None:
+        return (
+            f"forward {_port(here)} on either router, and start that node with"
+            " --advertise PUBLIC-ADDRESS"
+        )
+    return (
+        f"forward {_port(here)} on this side's router or {_port(there)} on that of"
+        f" {there.name or 'the peer'}, and start that node with --advertise PUBLIC-ADDRESS"
+    )
+
+
+def _about_nats(here: Side, there: Side, name: str) -> list[str]:
+    """
+    Say what to do when no direct way ever answered.
+    """
+    match here.has_stable_port, there.has_stable_port:
+        case False, False:
+            fact = "both NATs are address-dependent: each takes another port for each peer"
+        case False, True:
+            fact = (
+                f"this side's NAT is address-dependent: it takes another port for each peer; that"
+                f" of {name} lets in only the ports it knows"
+            )
+        case True, False:
+            fact = (
+                f"the NAT of {name} is address-dependent: it takes another port for each peer; this"
+                f" side's lets in only the ports it knows"
+            )
+        case True, True:
+            fact = (
+                "both NATs keep their ports, so hole punching should work: a firewall on either"
+                f" side drops UDP; let UDP in and out there, and see `atmosphere network` on {name}"
+            )
+            return [fact]
+        case False, _:
+            fact = "this side's NAT is address-dependent: it takes another port for each peer"
+        case _, False:
+            fact = f"the NAT of {name} is address-dependent: it takes another port for each peer"
+        case _:
+            return [
+                "a NAT or firewall on either side lets nothing in: `atmosphere network` on both"
+                f" machines says which. To be sure, {_forward(here, there)}"
+            ]
+    return [f"{fact}; {_forward(here, there)}", "IPv6 on both sides would do without"]
+
+
+def _without_link(here: Side, there: Side) -> list[str]:
+    """
+    Say what to do when there is no link at all.
+    """
+    name = there.name or "the peer"
+    found = [f"relay {url} has not let us in: {reason}" for url, reason in here.failed_relays]
+    common = [url for url in there.relays if url in here.relays]
+    if there.is_absent_at:
+        found.append(
+            f"{name} is not connected to {_listed(there.is_absent_at)}: is `atmosphere serve`"
+            " running there, and does that machine reach the relay?"
+        )
+    elif not here.relays and not here.failed_relays:
+        found.append("this node has no relay: `--relay URL` names one; most peers need it")
+    elif there.relays and not common and not here.failed_relays:
+        found.append(f"{name} and this node have no relay in common: name the same one on both")
+    if not there.addresses and not there.relays:
+        found.append(f"nothing says where {name} is: it has never published an address or relay")
+    if not found:
+        found.append(
+            f"{name} does not answer: is its machine on, and `atmosphere serve` running there?"
+        )
+    return found
+
+
+def _listed(urls: tuple[str, ...]) -> str:
+    """
+    Name relays.
+    """
+    return " or ".join(f"relay {url}" for url in urls)

@@ -1,0 +1,228 @@
+"""
+Tests for what would help, and for the sentence that comes first.
+"""
+
+from dataclasses import replace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from atmosphere.addresses import TransportAddress
+from atmosphere.network.path.explain import LinkStory, Verdict, WayStory
+from atmosphere.network.path.remedies import Side, remedies, summary
+from atmosphere.network.path.selection import PathPolicy
+from atmosphere.network.path.ways import DirectWay
+from tests.network.path.lane import RELAY, RELAY_TO_B
+
+PUBLIC = TransportAddress("11.0.0.2", 7777)
+PRIVATE = TransportAddress("192.168.1.2", 7777)
+
+RELAYED = WayStory(RELAY_TO_B, "relayed", None, Verdict.IN_USE, "answers", rtt=0.041)
+FAILED = WayStory(DirectWay(PUBLIC), "punched", None, Verdict.FAILED, "never answered")
+REFUSED = WayStory(
+    DirectWay(PRIVATE), None, None, Verdict.NOT_TRIED, "a private address", is_refused=True
+)
+
+HERE = Side(None, (PUBLIC,), 7777, is_udp_working=True, relays=(RELAY,))
+THERE = Side("portland", (PUBLIC, PRIVATE), 7777, relays=(RELAY,))
+
+
+def story(*ways: WayStory, policy: PathPolicy = PathPolicy.AUTO) -> LinkStory:
+    """
+    Make the story of a link that is relayed.
+    """
+    return LinkStory((RELAYED, *ways), policy)
+
+
+class SummaryTests(SynchronousTestCase):
+    """
+    One sentence.
+    """
+
+    def check(self, told: LinkStory | None, expected: str, here: Side = HERE) -> None:
+        """
+        Compare the sentence.
+        """
+        self.assertEqual(summary(told, here, THERE), expected)
+
+    def test_direct(self) -> None:
+        """
+        A direct path is told with its time.
+        """
+        direct = replace(FAILED, verdict=Verdict.IN_USE, kind="direct", rtt=0.002)
+        punched = replace(direct, kind="punched", rtt=None)
+        self.check(LinkStory((direct,), PathPolicy.AUTO), "data goes straight to portland, 2.0 ms")
+        self.check(
+            LinkStory((punched,), PathPolicy.AUTO),
+            "data goes to portland directly, through a hole in the NATs",
+        )
+
+    def test_no_link(self) -> None:
+        """
+        Without a link, or with a silent one, that is said.
+        """
+        self.check(None, "there is no link to portland")
+        self.check(
+            replace(story(FAILED), is_silent=True),
+            "portland has fallen silent: no way answers at present",
+        )
+        self.check(
+            LinkStory((), PathPolicy.AUTO), "there is a link to portland, and no way is in use"
+        )
+
+    def test_relayed(self) -> None:
+        """
+        A relayed path says why it is not direct.
+        """
+        start = "data goes to portland through a relay, 41.0 ms: "
+        ready = replace(FAILED, verdict=Verdict.READY)
+        for told, expected in (
+            (story(FAILED), "no direct way ever answered"),
+            (story(FAILED, policy=PathPolicy.RELAYED), "the path policy says so"),
+            (story(replace(FAILED, verdict=Verdict.TRYING)), "direct ways are still being tried"),
+            (story(ready), "a direct way works and is held back or in doubt"),
+            (story(REFUSED), "none of the peer's addresses may be tried"),
+            (story(), "portland names no address"),
+            (
+                story(replace(FAILED, is_too_small=True)),
+                "a direct way answers, but loses datagrams of full size",
+            ),
+            (
+                story(replace(FAILED, has_answered=True)),
+                "the direct way worked and then fell silent",
+            ),
+        ):
+            self.check(told, start + expected)
+        blocked = replace(HERE, is_udp_working=False)
+        self.check(story(FAILED), start + "no UDP gets through here", blocked)
+
+
+class RemedyTests(SynchronousTestCase):
+    """
+    What a person can do.
+    """
+
+    def check(
+        self, told: LinkStory | None, *words: str, here: Side = HERE, there: Side = THERE
+    ) -> None:
+        """
+        See that the first piece of advice says all these words.
+        """
+        first, *_ = remedies(told, here, there)
+        for each in words:
+            self.assertIn(each, first)
+
+    def test_nothing(self) -> None:
+        """
+        What is direct, or about to be, needs no help.
+        """
+        direct = replace(FAILED, verdict=Verdict.IN_USE)
+        ready = replace(FAILED, verdict=Verdict.READY)
+        for told in (LinkStory((direct,), PathPolicy.AUTO), LinkStory((), PathPolicy.AUTO)):
+            self.assertEqual(remedies(told, HERE, THERE), [])
+        self.assertEqual(remedies(story(ready), HERE, THERE), [])
+
+    def test_policy(self) -> None:
+        """
+        Whoever is relayed because they wanted it is told where they said so.
+        """
+        self.check(story(FAILED, policy=PathPolicy.RELAYED), "path policy", "ATMOSPHERE_PATHS")
+
+    def test_nats(self) -> None:
+        """
+        What is known of each side's NAT is said, and which port to forward.
+        """
+        for ours, theirs, words in (
+            (False, False, ("both NATs are address-dependent", "UDP port 7777 on either router")),
+            (False, True, ("this side's NAT is address-dependent", "that of portland lets in")),
+            (True, False, ("the NAT of portland is address-dependent", "this side's lets in")),
+            (False, None, ("this side's NAT is address-dependent", "forward")),
+            (None, False, ("the NAT of portland is address-dependent", "forward")),
+            (True, True, ("both NATs keep their ports", "firewall")),
+            (None, None, ("lets nothing in", "atmosphere network", "forward")),
+        ):
+            self.check(
+                story(FAILED),
+                *words,
+                here=replace(HERE, has_stable_port=ours),
+                there=replace(THERE, has_stable_port=theirs),
+            )
+
+    def test_ports(self) -> None:
+        """
+        Two nodes with different ports are told which is which.
+        """
+        self.check(
+            story(FAILED),
+            "UDP port 7777 on this side's router or UDP port 7001 on that of portland",
+            there=replace(THERE, port=7001),
+        )
+        self.check(
+            story(FAILED),
+            "forward the node's UDP port on either router",
+            here=replace(HERE, port=None),
+            there=replace(THERE, port=None),
+        )
+
+    def test_blocked(self) -> None:
+        """
+        Where UDP is blocked the firewall is named.
+        """
+        blocked = replace(HERE, is_udp_working=False)
+        self.check(story(FAILED), "UDP is blocked here", "firewall", here=blocked)
+
+    def test_addresses(self) -> None:
+        """
+        A peer that names nothing useful has its trouble on its own side.
+        """
+        self.check(story(REFUSED), "no address but private ones of another network")
+        own = replace(REFUSED, way=DirectWay(PUBLIC))
+        self.check(story(own, REFUSED), "no address that may be tried")
+        self.check(story(), "names no address at all")
+
+    def test_small(self) -> None:
+        """
+        A way that is too small is one of a tunnel.
+        """
+        self.check(story(replace(FAILED, is_too_small=True)), "MTU")
+
+    def test_fell_silent(self) -> None:
+        """
+        A way that worked may work again.
+        """
+        self.check(story(replace(FAILED, has_answered=True)), "tried again for ever")
+
+    def test_trying(self) -> None:
+        """
+        It is too early to say anything.
+        """
+        self.check(story(replace(FAILED, verdict=Verdict.TRYING)), "ask again")
+
+    def test_near(self) -> None:
+        """
+        Two behind one router that does not lead back in are told so.
+        """
+        self.check(replace(story(FAILED), is_near=True), "no hairpinning")
+
+    def test_no_link(self) -> None:
+        """
+        Without a link, the missing relay, address or node is named.
+        """
+        other = replace(THERE, relays=("wss://other.example",))
+        for here, there, words in (
+            (
+                HERE,
+                replace(THERE, is_absent_at=(RELAY,)),
+                f"portland is not connected to relay {RELAY}",
+            ),
+            (replace(HERE, relays=()), THERE, "this node has no relay"),
+            (
+                replace(HERE, relays=(), failed_relays=((RELAY, "refuses connections"),)),
+                THERE,
+                f"relay {RELAY} has not let us in: refuses connections",
+            ),
+            (HERE, other, "no relay in common"),
+            (HERE, Side("portland"), "nothing says where portland is"),
+            (HERE, THERE, "portland does not answer"),
+        ):
+            self.check(None, words, here=here, there=there)
+        self.check(replace(story(FAILED), is_silent=True), "portland does not answer")
