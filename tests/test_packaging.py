@@ -132,7 +132,8 @@ class BuiltTests(SynchronousTestCase):
 
     def test_wheel(self) -> None:
         """
-        A wheel holds our package, the plugin and the licence, and no file that Twisted owns.
+        A wheel holds our package with its page, the plugin and the licence, and no file that
+        Twisted owns.
         """
         with zipfile.ZipFile(self.build("wheel")) as wheel:
             names = set(wheel.namelist())
@@ -140,7 +141,9 @@ class BuiltTests(SynchronousTestCase):
         ours = {str(path.relative_to(ROOT)) for path in source_files(ROOT, "atmosphere")}
         self.assertEqual(
             {name for name in names if not name.startswith(f"{described}/")},
-            ours | {"atmosphere/py.typed", "twisted/plugins/atmosphere_plugin.py"},
+            ours
+            | {"atmosphere/network/README.md", "atmosphere/py.typed"}
+            | {"twisted/plugins/atmosphere_plugin.py"},
         )
         self.assertIn(f"{described}/licenses/LICENSE", names)
         self.assertIn(f"{described}/entry_points.txt", names)
