@@ -6,6 +6,7 @@ C{atmosphere why}: how a peer is reached and why so, or why it is not.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import wrap
 from typing import Any
 
 import click
@@ -24,6 +25,9 @@ MAX_SHOWN = 12
 
 #: Characters of a text that people are shown.
 MAX_TEXT = 1000
+
+#: Columns that advice takes; the lines of ways and decisions are as long as they are.
+WIDTH = 88
 
 INDENT = "  "
 COLUMN = 20
@@ -69,7 +73,8 @@ def describe(answer: dict[str, Any]) -> Iterator[str]:
     advice = answer.get("help") or []
     yield ""
     yield "What would help:" if advice else "Nothing needs help."
-    yield from (f"{INDENT}{_text(each)}" for each in advice)
+    for each in advice:
+        yield from wrap(_text(each), WIDTH, initial_indent=INDENT, subsequent_indent=2 * INDENT)
 
 
 def _text(value: object) -> str:

@@ -123,6 +123,7 @@ class WrittenSessionTests(SessionTestCase):
         self.assertRegex(ping.out, r"pong from portland direct 127\.0\.0\.1:\d+ in [\d.]+ ms")
         self.check_ping(seattle.json("ping", "-c", "3", "-i", "0.05", "portland"))
         self.check_status(portland.json("status"), relay.url)
+        self.check_why(seattle, relay.url)
         report = seattle.json("network")
         self.assertLessEqual(
             {"local", "public", "behind_nat", "reachable", "mapping", "filtering", "relays"}
@@ -154,6 +155,20 @@ class WrittenSessionTests(SessionTestCase):
             self.assertEqual(set(each), {"seq", "rtt_ms", "path"})
         self.assertEqual(answer["path"]["kind"], "direct")
         self.assertLessEqual(answer["first_reply_ms"], answer["direct_ms"])
+
+    def check_why(self, machine: Machine, url: str) -> None:
+        """
+        Check that a machine can say why it reaches portland directly.
+        """
+        answer = machine.json("why", "portland")
+        self.assertEqual(answer["path"]["kind"], "direct")
+        verdicts = {each["way"]: each["verdict"] for each in answer["ways"]}
+        self.assertEqual(verdicts[answer["path"]["remote"]], "in use")
+        self.assertEqual(verdicts[url], "works, not in use")
+        self.assertEqual(answer["help"], [])
+        text = machine.run("why", "portland").out
+        self.assertIn("data goes straight to portland", text)
+        self.assertIn("Nothing needs help.", text)
 
     def check_status(self, answer: dict[str, Any], url: str) -> None:
         """
