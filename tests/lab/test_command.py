@@ -7,10 +7,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from atmosphere.lab import Kind, missing
+from atmosphere.lab.programs import remove_leftovers
 from tests.cli.running import atmosphere
 from tests.end_to_end.harness import EndToEndTestCase
 
@@ -65,9 +67,11 @@ class InterruptTests(EndToEndTestCase):
     A laboratory that is ended from outside.
     """
 
-    def begin(self, number: int, status: int) -> None:
+    def begin(self, number: int, status: int) -> Path:
         """
         End one while it is being built, and see what is left.
+
+        @return: where its files were.
         """
         lacking = missing()
         if lacking is not None:
@@ -85,6 +89,7 @@ class InterruptTests(EndToEndTestCase):
         self.wait_until(lambda: self.marked(mark) == [], "all programs have ended")
         if number != signal.SIGKILL:
             self.assertEqual(list(temporary.iterdir()), [])
+        return temporary
 
     @staticmethod
     def marked(mark: str) -> list[int]:
@@ -115,6 +120,15 @@ class InterruptTests(EndToEndTestCase):
 
     def test_killed(self) -> None:
         """
-        Even one that is killed leaves no program, and so no namespace either.
+        Even one that is killed leaves no program, and so no namespace either; its files
+        go when the next one begins, and nobody else's.
         """
-        self.begin(signal.SIGKILL, -signal.SIGKILL)
+        place = self.begin(signal.SIGKILL, -signal.SIGKILL)
+        (stale,) = place.iterdir()
+        others = [place / f"atmosphere-lab-{os.getpid()}-x", place / "atmosphere-lab-y"]
+        for each in others:
+            each.mkdir()
+        (place / f"{stale.name}-link").symlink_to(others[0])
+        remove_leftovers(place)
+        self.assertFalse(stale.exists())
+        self.assertEqual([each.exists() for each in others], [True, True])
