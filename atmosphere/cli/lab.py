@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from typing_extensions import override
 
+from atmosphere.errors import AtmosphereError
+
 from .options import (
     CommandGroup,
     Count,
@@ -39,6 +41,12 @@ sudo atmosphere lab matrix --json
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 Tell = Callable[[str, str], None]
+
+
+class _EndedError(AtmosphereError):
+    """
+    A signal has ended us.
+    """
 
 
 class _Lab(CommandGroup):
@@ -209,9 +217,10 @@ def matrix(
     Try each of all pairs once, or only the PAIRS named, one after the other. All
     of them take about ten minutes.
 
-    Exit code: 0 if each is connected, and directly if its NATs let it; 1 if not.
+    One that fails is told, and the others go on. Exit code: 0 if each is connected,
+    and directly if its NATs let it; 1 if not.
     """
-    from atmosphere.lab import all_pairs, parse_pair
+    from atmosphere.lab import LabError, Outcome, all_pairs, parse_pair
 
     from .output import note, print_json
 
@@ -222,7 +231,10 @@ def matrix(
         for number, kinds in enumerate(wanted, 1):
             place = folder / str(number)
             place.mkdir()
-            outcome = _try(kinds, conditions, runs, timeout, place, times, lambda *_: None)
+            try:
+                outcome = _try(kinds, conditions, runs, timeout, place, times, lambda *_: None)
+            except LabError as error:
+                outcome = Outcome(kinds, error=str(error))
             outcomes.append(outcome)
             line = f"{outcome.pair:<38} {_summary(outcome)}"
             if not settings.is_json:
@@ -278,9 +290,11 @@ def _workshop() -> Iterator[tuple[Path, Times]]:
 
     @raise LabError: this machine lacks something.
     """
+    import os
     import tempfile
 
     from atmosphere.lab import LabError, Times, missing
+    from atmosphere.lab.programs import FOLDER_PREFIX, remove_leftovers
 
     from .sources import elapsed, pause, wall
 
@@ -288,13 +302,29 @@ def _workshop() -> Iterator[tuple[Path, Times]]:
     if lacking is not None:
         raise LabError(lacking)
 
-    def end(number: int, frame: object) -> None:
-        raise LabError(f"ended by {signal.Signals(number).name}")
+    caught: list[BaseException] = []
 
-    before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGHUP)}
+    def end(number: int, frame: object) -> None:
+        if caught:  # we are taking it down already, which takes seconds at the most
+            return
+        is_interrupt = number == signal.SIGINT
+        name = signal.Signals(number).name
+        caught.append(KeyboardInterrupt() if is_interrupt else _EndedError(f"ended by {name}"))
+        raise caught[0]
+
+    def pause_here(seconds: float) -> None:
+        if caught:  # it came where Python ignores errors, such as in a destructor
+            raise caught[0]
+        pause(seconds)
+
+    remove_leftovers(Path(tempfile.gettempdir()))
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heeded = [each for each in signals if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.signal(each, end) for each in heeded}
     try:
-        with tempfile.TemporaryDirectory(prefix="atmosphere-lab-") as folder:
-            yield Path(folder), Times(elapsed, wall, pause)
+        prefix = f"{FOLDER_PREFIX}{os.getpid()}-"
+        with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+            yield Path(folder), Times(elapsed, wall, pause_here)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -347,7 +377,7 @@ def _summary(outcome: Outcome) -> str:
     """
     Sum up a pair in a line.
     """
-    from .output import milliseconds
+    from .output import milliseconds, shown
 
     def times(name: str) -> str:
         found = outcome.times(name) or {}
@@ -355,7 +385,8 @@ def _summary(outcome: Outcome) -> str:
         return text if len(outcome.runs) < 2 else f"{text} (worst {milliseconds(found.get('max'))})"
 
     if not outcome.is_connected:
-        return "NOT CONNECTED"
+        reasons = [outcome.error, *(run.error for run in outcome.runs)]
+        return shown(f"NOT CONNECTED: {next(filter(None, reasons), 'no answer')}", 300)
     text = f"first byte after {times('first_reply_ms')}, "
     if not outcome.direct:
         return text + f"relayed{'' if _status(outcome) == 0 else ' THOUGH IT COULD BE DIRECT'}"

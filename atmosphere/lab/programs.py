@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,18 @@ import atmosphere
 
 from .namespaces import LabError, Namespace, die_with_parent
 
-__all__ = ["Programs", "Running", "Times", "atmosphere_command", "environment"]
+__all__ = [
+    "FOLDER_PREFIX",
+    "Programs",
+    "Running",
+    "Times",
+    "atmosphere_command",
+    "environment",
+    "remove_leftovers",
+]
+
+#: How folders of laboratories are called; the process ID of each follows.
+FOLDER_PREFIX = "atmosphere-lab-"
 
 #: Seconds that a program may take for anything, on a slow machine.
 PATIENCE = 60.0
@@ -69,6 +81,20 @@ def environment(home: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH")))),
         "RES_OPTIONS": "timeout:1 attempts:1",
     }
+
+
+def remove_leftovers(place: Path) -> None:
+    """
+    Remove the folders of laboratories that were killed: nothing else of them is left.
+
+    @param place: where such folders are made.
+    """
+    for folder in place.glob(f"{FOLDER_PREFIX}*-*"):
+        pid = folder.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
+        facts = folder.lstat()
+        is_ours = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid()
+        if is_ours and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Running:

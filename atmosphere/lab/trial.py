@@ -119,12 +119,14 @@ class Outcome:
     @ivar behaviors: what was measured in them.
     @ivar join_ms: how long it took to join, over the relay.
     @ivar runs: one for each time that they looked for each other.
+    @ivar error: why it came to nothing, or not to all runs.
     """
 
     kinds: tuple[Kind, Kind]
     behaviors: list[JSON | None] = field(default_factory=list)
     join_ms: float | None = None
     runs: list[Run] = field(default_factory=list)
+    error: str | None = None
 
     @property
     def pair(self) -> str:
@@ -172,6 +174,7 @@ class Outcome:
             "behaviors": self.behaviors,
             "connected": self.is_connected,
             "direct": self.direct,
+            "error": self.error,
             "join_ms": self.join_ms,
             "first_reply_ms": self.times("first_reply_ms"),
             "direct_ms": self.times("direct_ms"),
