@@ -174,12 +174,12 @@ class Values:
             raise self._wrong(key)
         return value
 
-    def texts(self, key: str, maximum: int) -> list[str]:
+    def texts(self, key: str, maximum: int, minimum: int = 1) -> list[str]:
         """
-        Take a list of such texts, of one or more.
+        Take a list of such texts.
         """
         values = self._left.pop(key, None)
-        if not isinstance(values, list) or not 1 <= len(values) <= maximum:
+        if not isinstance(values, list) or not minimum <= len(values) <= maximum:
             raise self._wrong(key)
         return [Values({key: value}).text(key) for value in values]
 

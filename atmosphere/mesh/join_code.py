@@ -260,6 +260,7 @@ def _read_old(values: code_text.Values) -> JoinCode:
 
     @raise DecodeError: one of the first six keys is missing, or a value is of another kind.
     """
+    relays = values.texts("relay_urls", MAXIMUM_ADDRESSES, 0) if values.has("relay_urls") else []
     return JoinCode(
         values.text("mesh_id"),
         values.text("mesh_name"),
@@ -268,7 +269,7 @@ def _read_old(values: code_text.Values) -> JoinCode:
         values.time("created_at"),
         values.time("expires_at"),
         values.text("public_endpoint") if values.has("public_endpoint") else None,
-        values.texts("relay_urls", MAXIMUM_ADDRESSES) if values.has("relay_urls") else None,
+        relays or None,
         short_code=values.text("code") if values.has("code") else "",
     )
 

@@ -365,6 +365,15 @@ class OldCodeTests(SynchronousTestCase):
             rest = {other: value for other, value in OLD.items() if other != key}
             self.assertRaises(DecodeError, JoinCode.from_dict, rest)
 
+    def test_no_relays(self) -> None:
+        """
+        A program without relays may say so by leaving them out, or by an empty list.
+        """
+        for relays in (None, []):
+            code = JoinCode.from_dict({**OLD, "relay_urls": relays})
+            self.assertIsNone(code.relay_urls)
+            self.assertNotIn("relay_urls", code.to_dict())
+
     def test_bad_values(self) -> None:
         """
         What JSON lets through, such as endless numbers, is refused.
