@@ -407,5 +407,5 @@ class Paths(PathState):
         known.taken(now)
         self._has_been_direct |= isinstance(known.way, DirectWay)
         self._quiet_at = None
-        self.decisions.note(now, known.way, f"active: {reason}", rule)
+        self.decisions.note(now, known.way, f"in use: {reason}", rule)
         self.events.append(PathChanged(old, known.way, reason))

@@ -156,8 +156,9 @@ def _without_relay(story: LinkStory, here: Side, there: Side) -> list[str]:
         ]
     if story.is_near:
         return [
-            f"both machines are behind the same public address, and its router does not lead"
-            f" back in (no hairpinning): put them on one network, or {_forward(here, there)}"
+            "both machines are behind the same public address, and its router does not lead back"
+            " in (no hairpinning): put them on one network, or use IPv6; a forwarded port helps"
+            " only on the router that has that address"
         ]
     return _about_nats(here, there, name)
 

@@ -22,7 +22,7 @@ class DecisionsTests(SynchronousTestCase):
         The oldest comes first, and each says what was decided and by which rule.
         """
         decisions = Decisions()
-        decisions.note(1.0, RELAY_TO_B, "active: it carried the handshake", Rule.HANDSHAKE)
+        decisions.note(1.0, RELAY_TO_B, "in use: it carried the handshake", Rule.HANDSHAKE)
         decisions.note(2.0, None, "woke from sleep")
         self.assertEqual([each.at for each in decisions], [1.0, 2.0])
         self.assertEqual((decisions[0].rule, decisions[-1].rule), (Rule.HANDSHAKE, None))
@@ -32,7 +32,7 @@ class DecisionsTests(SynchronousTestCase):
         What is decided again and again is one entry, with the last time and the count.
         """
         decisions = Decisions()
-        decisions.note(0.0, TO_B, "active: direct before relayed", Rule.DIRECT)
+        decisions.note(0.0, TO_B, "in use: direct before relayed", Rule.DIRECT)
         for turn in range(1, 2 * MAX_DECISIONS):
             decisions.note(float(turn), RELAY_TO_B, "lost: its relay is gone")
             decisions.note(turn + 0.5, RELAY_TO_B, "our side can send by it")
@@ -75,7 +75,7 @@ class HistoriesTests(SynchronousTestCase):
         histories, decisions = Histories(), Decisions()
         histories.note(A_ID, 1.0, "dialled")
         histories.note(A_ID, 9.0, "the link ended: the node stops")
-        decisions.note(5.0, TO_B, "active: direct before relayed", Rule.DIRECT)
+        decisions.note(5.0, TO_B, "in use: direct before relayed", Rule.DIRECT)
         histories.keep(A_ID, decisions)
         self.assertEqual([each.at for each in histories.of(A_ID)], [1.0, 5.0, 9.0])
         self.assertEqual(histories.of(B_ID), [])

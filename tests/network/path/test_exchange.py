@@ -18,6 +18,7 @@ from atmosphere.network.path.exchange import (
     PathOffer,
     decode_offer,
     encode_offer,
+    next_offer,
 )
 
 UFRAG, PWD = "abcd1234", "p" * 22
@@ -83,6 +84,21 @@ class OfferTests(SynchronousTestCase):
         The password does not show in logs.
         """
         self.assertNotIn(PWD, repr(OFFER))
+
+    def test_port(self) -> None:
+        """
+        Whether the sender's port is stable is told if it is known; what says neither
+        means nothing, and a change of it makes a new offer.
+        """
+        before = None
+        for number, value in enumerate((None, True, False), 1):
+            offer = next_offer(before, UFRAG, PWD, [], [], value)
+            self.assertEqual(decode_offer(encode_offer(offer)), offer)
+            self.assertEqual((offer.generation, offer.has_stable_port), (number, value))
+            self.assertIs(next_offer(offer, UFRAG, PWD, [], [], value), offer)
+            before = offer
+        for odd in (0, 3, -1, 2**40, "1", None, True, [1]):
+            self.assertIsNone(decode_offer(wire.encode([*GOOD, odd])).has_stable_port)
 
     def test_more_elements(self) -> None:
         """

@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.addresses import TransportAddress
-from atmosphere.network.path.selection import Measurement, PathPolicy, is_allowed, select
+from atmosphere.network.path.selection import Measurement, PathPolicy, Rule, is_allowed, select
 from atmosphere.network.path.ways import DirectWay, RelayedWay, Way
 
 from .lane import A_ID
@@ -97,6 +97,22 @@ class SelectionTests(SynchronousTestCase):
                 choice = select(active, order)
                 self.assertEqual(choice.way, expected, name)
                 self.assertIn(reason, choice.reason, name)
+
+    def test_rules(self) -> None:
+        """
+        A change names the rule that made it, by its number in the protocol's page.
+        """
+        slow, fast = good(V4, 40), good(V4B, 10)
+        cases: tuple[tuple[Way | None, list[Measurement], Rule | None], ...] = (
+            (None, [slow], Rule.BEST),
+            (V4, [suspect(V4, 10), fast], Rule.ANSWERS),
+            (R1, [good(R1, 5), slow], Rule.DIRECT),
+            (V4, [slow, fast], Rule.FASTER),
+            (V4B, [slow, fast], None),
+            (V4, [], None),
+        )
+        for active, measured, rule in cases:
+            self.assertIs(select(active, measured).rule, rule)
 
     def test_stable(self) -> None:
         """

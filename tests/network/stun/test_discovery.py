@@ -2,6 +2,8 @@
 Tests for L{atmosphere.network.stun.discovery}.
 """
 
+from dataclasses import replace
+
 from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -47,6 +49,19 @@ class AgreementTests(SynchronousTestCase):
             agree([says(1, OURS, 7777)]),
             Agreement(TransportAddress(OURS, 7777), False, None, (Server("192.0.2.1"),)),
         )
+
+    def test_two_ports_of_one(self) -> None:
+        """
+        One server that sees another port from each of its own two has shown that ours
+        is not stable; one that sees the same has shown nothing about others.
+        """
+        for port, expected in ((8888, False), (7777, None)):
+            first = says(1, "198.51.100.1", 7777)
+            second = replace(says(1, "198.51.100.1", port), asked=replace(first.asked, port=3479))
+            found = agree([first, second])
+            assert found is not None
+            self.assertIs(found.has_stable_port, expected)
+            self.assertEqual((found.is_confirmed, found.asked), (False, first.asked))
 
     def test_two_agree(self) -> None:
         """
