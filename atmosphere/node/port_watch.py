@@ -6,6 +6,11 @@ with two ports can tell.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.error import CannotListenError
+
 from atmosphere.addresses import TransportAddress
 from atmosphere.errors import DecodeError, TransactionRefusedError, TransactionTimeoutError
 from atmosphere.network.stun.attributes import OTHER_ADDRESS, PADDING
@@ -17,14 +22,30 @@ __all__ = ["takes_another_port"]
 ATTEMPTS = 3
 
 
-async def takes_another_port(client: StunClient, server: TransportAddress) -> bool | None:
+async def takes_another_port(
+    reactor: Any,
+    server: TransportAddress,
+    *,
+    interface: str,
+    entropy: Callable[[int], bytes],
+) -> bool | None:
     """
     Ask a server from which port it sees us, by its two ports.
 
-    @param client: on the port that this is about.
+    It is asked from a UDP port of its own: from the node's, the second port of the
+    server would be one that we sent to, and could not show any more whether strangers
+    are let in.
+
+    @param reactor: provides UDP and time.
+    @param interface: the address to ask from.
     @return: whether the two see different ports; C{None} if the server has no second
         port at its address, or does not answer there.
     """
+    client = StunClient(reactor, entropy)
+    try:
+        listening = reactor.listenUDP(0, client, interface, 8192)
+    except CannotListenError:
+        return None
     try:
         padding = (PADDING, bytes(PADDED - 24))  # the answer may not be longer
         first = await client.request(server, attempts=ATTEMPTS, attributes=(padding,))
@@ -35,4 +56,6 @@ async def takes_another_port(client: StunClient, server: TransportAddress) -> bo
         second = await client.request(other, attempts=ATTEMPTS)
     except (TransactionTimeoutError, TransactionRefusedError, DecodeError):
         return None
+    finally:
+        listening.stopListening()  # which takes a turn of the reactor, and cannot fail
     return None if second.mapped is None else second.mapped.port != first.mapped.port

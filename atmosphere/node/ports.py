@@ -137,6 +137,13 @@ class NodePorts:
         listening = self._listening.get(is_ipv6)
         return None if listening is None else _host_of(listening).port
 
+    def interface_of(self, *, is_ipv6: bool) -> str | None:
+        """
+        Say on which address a family's port listens; C{None} if there is none.
+        """
+        listening = self._listening.get(is_ipv6)
+        return None if listening is None else _host_of(listening).host
+
     def open_ports(self) -> dict[bool, OpenPort]:
         """
         Say how one more client of STUN gets a share in each port, by whether it is IPv6.

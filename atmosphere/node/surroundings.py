@@ -194,10 +194,10 @@ class Surroundings:
     def _watch_port(self, agreement: Agreement) -> None:
         """
         See whether our NAT takes another port for each destination: two datagrams
-        to a server that answered, which nothing waits for.
+        from another port to a server that answered, which nothing waits for.
         """
-        client = self.ports.stun.get(agreement.address.is_ipv6)
-        if client is None or agreement.asked is None or self._watching is not None:
+        interface = self.ports.interface_of(is_ipv6=agreement.address.is_ipv6)
+        if interface is None or agreement.asked is None or self._watching is not None:
             return
 
         def seen(takes_another_port: bool | None) -> None:
@@ -210,7 +210,11 @@ class Surroundings:
             if isinstance(result, Failure):
                 result.trap(CancelledError)
 
-        watching = Deferred.fromCoroutine(takes_another_port(client, agreement.asked))
+        watching = Deferred.fromCoroutine(
+            takes_another_port(
+                self._reactor, agreement.asked, interface=interface, entropy=self.ports.entropy
+            )
+        )
         self._watching = watching.addCallback(seen)
         self._watching.addBoth(over)
 

@@ -32,9 +32,12 @@ class WatchTests(WorldCase):
         """
         Ask anew.
         """
-        client = node.service.surroundings.ports.stun[False]
         found: bool | None = self.world.result(
-            Deferred.fromCoroutine(takes_another_port(client, server))
+            Deferred.fromCoroutine(
+                takes_another_port(
+                    node.host, server, interface="0.0.0.0", entropy=self.world.entropy("watch")
+                )
+            )
         )
         return found
 
@@ -69,6 +72,18 @@ class WatchTests(WorldCase):
         """
         node = self.node_behind(FULL_CONE)
         self.assertIsNone(self.ask(node, TransportAddress(RELAY_ADDRESS, 9999)))
+
+    def test_no_port(self) -> None:
+        """
+        Where no port can be opened, nothing is known.
+        """
+        node = self.node_behind(FULL_CONE)
+        found = Deferred.fromCoroutine(
+            takes_another_port(
+                node.host, SERVER, interface="203.0.113.200", entropy=self.world.entropy("watch")
+            )
+        )
+        self.assertIsNone(self.world.result(found))
 
     def test_stopped(self) -> None:
         """
