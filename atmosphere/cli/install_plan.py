@@ -226,7 +226,7 @@ def _relay_ports(said: dict[str, Any]) -> list[int | None]:
     from atmosphere.node.relay_options import relay_config
 
     config = relay_config(**said)
-    return [config.port, config.stun_port]
+    return [config.port, config.stun_port, config.second_stun_port]
 
 
 def _check_user(user: str | None, *, is_system: bool) -> None:

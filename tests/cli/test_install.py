@@ -279,6 +279,8 @@ class InstallTests(InstallCase):
         A user's service cannot have a port below 1024, and is told so.
         """
         self.assertIn("use --system", self.ask("install", "--relay", "--port", "443").err)
+        second = self.ask("install", "--relay", "--print", "--second-stun-port", "500")
+        self.assertIn("use --system", second.err)
 
     def test_system(self) -> None:
         """
