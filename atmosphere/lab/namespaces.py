@@ -223,4 +223,6 @@ def missing(programs: Sequence[str] = ("ip", "nft", "nsenter")) -> str | None:
         probe.close()
     if "nft" in programs and not os.path.exists("/dev/net/tun"):
         return "there is no /dev/net/tun: load the kernel's module tun"
+    if "nft" in programs and not os.path.exists("/proc/net/if_inet6"):
+        return "IPv6 is switched off in this kernel"
     return None
