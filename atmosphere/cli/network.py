@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
+
 from .options import Settings, command, pass_settings
 from .serve import node_options
 
@@ -93,6 +95,7 @@ def network(settings: Settings, /, **options: Any) -> int:
         answer: Any = (
             client.post("/v1/network", {"stun": stun}) if stun else client.get("/v1/network")
         )
+        _say_unused(click.get_current_context())
     except NotRunningError:
         answer = _ask_here(settings, options)
     if isinstance(answer, int):
@@ -103,6 +106,26 @@ def network(settings: Settings, /, **options: Any) -> int:
         for line in describe(answer, is_verbose=settings.verbosity > 0):
             print(line)
     return 0
+
+
+def _say_unused(context: click.Context) -> None:
+    """
+    Name the options that were given and that a running node does not take.
+    """
+    from .output import note
+
+    unused = [
+        each.opts[0]
+        for each in context.command.params
+        if each.expose_value
+        and each.name not in (None, "stun")
+        and context.get_parameter_source(each.name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if unused:
+        note(
+            f"the running node reports by itself and does not take {', '.join(unused)}:"
+            " stop it first, or give `atmosphere serve` these options"
+        )
 
 
 def _yes(value: object) -> str:

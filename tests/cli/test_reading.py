@@ -342,3 +342,15 @@ class NetworkCommandTests(CommandTestCase):
         ended = await self.command("network", "--stun", "a:1", "--stun", "b:2")
         self.assertEqual(ended.status, 0)
         self.assertEqual(self.node.calls, [("network",), ("network", "a:1", "b:2")])
+        self.assertEqual(ended.err, "")
+
+    async def test_unused(self) -> None:
+        """
+        What else was asked for is not passed over in silence.
+        """
+        ended = await self.command(
+            "network", "--relay", "ws://relay:1", "--udp-port", "5", "--json"
+        )
+        self.assertEqual((ended.status, ended.err.count("\n")), (0, 1))
+        self.assertIn("--relay, --udp-port", ended.err)
+        self.assertEqual(json.loads(ended.out)["version"], 1)
