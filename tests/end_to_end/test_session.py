@@ -196,6 +196,12 @@ class WrittenSessionTests(SessionTestCase):
         self.assertIsNone(answer["direct_ms"])
         text = self.seattle.run("ping", "-c", "1", "portland").out
         self.assertRegex(text, rf"pong from portland via relay {relay.url} in [\d.]+ ms")
+        self.assertIn("path policy says so", self.seattle.json("why", "portland")["help"][0])
+        assert self.portland.node is not None
+        self.portland.node.stop(signal.SIGINT)
+        text = self.seattle.run("why", "portland", status=3).out
+        for words in ("there is no link to portland", "the node stops", "What would help:"):
+            self.assertIn(words, text)
         self.assert_no_traceback()
 
     def test_twistd(self) -> None:

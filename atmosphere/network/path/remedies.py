@@ -92,7 +92,8 @@ def _why_relayed(story: LinkStory, here: Side, there: Side) -> str:
         return "the path policy says so"
     if any(each.verdict is Verdict.READY for each in direct):
         return "a direct way works and is held back or in doubt"
-    if here.is_udp_working is False:
+    has_answered = any(each.has_answered for each in tried)
+    if here.is_udp_working is False and not has_answered:
         return "no UDP gets through here"
     if any(each.verdict is Verdict.TRYING for each in direct):
         return "direct ways are still being tried"
@@ -102,7 +103,7 @@ def _why_relayed(story: LinkStory, here: Side, there: Side) -> str:
         return "none of the peer's addresses may be tried"
     if any(each.is_too_small for each in tried):
         return "a direct way answers, but loses datagrams of full size"
-    if any(each.has_answered for each in tried):
+    if has_answered:
         return "the direct way worked and then fell silent"
     return "no direct way ever answered"
 
@@ -133,12 +134,14 @@ def _without_relay(story: LinkStory, here: Side, there: Side) -> list[str]:
     name = there.name or "the peer"
     direct = _direct(story)
     tried = [each for each in direct if each.verdict is not Verdict.NOT_TRIED]
+    has_answered = any(each.has_answered for each in tried)
     if any(each.verdict is Verdict.READY for each in direct):
         return []
-    if here.is_udp_working is False:
+    if here.is_udp_working is False and not has_answered:
         return [
-            "UDP is blocked here: no STUN server answered, though the relay does. Let outgoing"
-            " UDP through the firewall of this network, or stay relayed"
+            "no STUN server answers by UDP, though the relay does by TCP: UDP is blocked here,"
+            " unless the relay's own UDP port is closed. Let outgoing UDP through the firewall of"
+            " this network, or stay relayed"
         ]
     if any(each.verdict is Verdict.TRYING for each in tried):
         return ["direct ways are still being tried: ask again in a few seconds"]
@@ -149,7 +152,7 @@ def _without_relay(story: LinkStory, here: Side, there: Side) -> list[str]:
             "a direct way carries only small datagrams: a VPN or tunnel on it has an MTU below"
             " 1,280 bytes; raise that, or leave it out"
         ]
-    if any(each.has_answered for each in tried):
+    if has_answered:
         return [
             "the direct way is tried again for ever; if it never comes back, a firewall or NAT"
             " between may have changed: `atmosphere network` on both machines says how they are"

@@ -169,6 +169,8 @@ class RemedyTests(SynchronousTestCase):
         """
         blocked = replace(HERE, is_udp_working=False)
         self.check(story(FAILED), "UDP is blocked here", "firewall", here=blocked)
+        once = story(replace(FAILED, has_answered=True))
+        self.check(once, "tried again for ever", here=blocked)
 
     def test_addresses(self) -> None:
         """
