@@ -71,11 +71,15 @@ def with_credentials(arguments: Sequence[str]) -> tuple[list[str], dict[str, str
 
     @param arguments: of L{with_whole_names}.
     @return: the arguments that name what is handed over, and which files that is.
+    @raise ConfigurationError: a name that a unit cannot quote: the rest of it would be
+        read as settings.
     """
     found: list[str] = []
     credentials = {}
     for argument in arguments:
         if found and found[-1] in _SECRET_OPTIONS:
+            if not argument.isprintable() or argument.endswith(("\\", " ")):
+                raise ConfigurationError(f"{argument[:200]!a} cannot stand in a unit: rename it")
             name = f"{found[-1].strip('-')}.pem"
             credentials[name] = argument
             argument = credential(name)

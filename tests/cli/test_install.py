@@ -394,6 +394,13 @@ class PlanTests(SynchronousTestCase):
         self.assertEqual(changed[1::2], [credential("cert.pem"), credential("key.pem")])
         self.assertEqual(credentials, {"cert.pem": f"{here}/a.pem", "key.pem": f"{here}/b.pem"})
 
+    def test_hostile_files(self) -> None:
+        """
+        The name of a file that root hands over brings no settings of its own into the unit.
+        """
+        for name in ("/a\nExecStartPre=+/bin/true", "/a\rb", "/a\x85b", "/a\\", "/a "):
+            self.assertRaises(ConfigurationError, with_credentials, ["--cert", name])
+
     def test_rights(self) -> None:
         """
         A service of the system is root's to make; one of one's own is not.
