@@ -236,7 +236,7 @@ def matrix(
             except LabError as error:
                 outcome = Outcome(kinds, error=str(error))
             outcomes.append(outcome)
-            line = f"{outcome.pair:<38} {_summary(outcome)}"
+            line = f"{outcome.pair:<39}  {_summary(outcome)}"
             if not settings.is_json:
                 print(line, flush=True)
             elif settings.verbosity >= 0:
