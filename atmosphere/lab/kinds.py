@@ -70,7 +70,7 @@ class Expected:
     @ivar is_behind_nat: whether the servers see another address than the machine's own.
     @ivar mapping: on what mappings depend; C{None} if no UDP goes through.
     @ivar filtering: on what it depends who is let in; likewise.
-    @ivar tcp: the TCP ports, of those in L{TCP_PORTS<atmosphere.lab.places.TCP_PORTS>}, that can be reached.
+    @ivar tcp: which of C{places.TCP_PORTS} can be reached.
     """
 
     is_behind_nat: bool = True
