@@ -6,7 +6,6 @@ C{atmosphere uninstall}: undo what C{atmosphere install} did.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def uninstall(
     """
     from atmosphere.errors import ConfigurationError
 
-    from .output import note, print_json
+    from .output import note, print_json, shown
     from .systemd import check_rights, unit_path
     from .systemd_unit import UnitPlan
 
@@ -53,11 +52,15 @@ def uninstall(
     state = _read_state(path, force=force)
     if purge:
         state = _check_purge(settings, state, has_agreed=yes)
-    _remove(path, Path(state) if purge and state is not None else None, is_system=is_system)
+    purged = Path(state) if purge and state is not None else None
+    left = _remove(path, purged, is_system=is_system)
     if settings.is_json:
-        print_json({"unit": name, "path": str(path), "state": state, "purged": purge})
+        print_json({"unit": name, "path": str(path), "state": state, "purged": purge, "left": left})
         return
-    print(f"removed {path}" + (f" and all of {state}" if purge else ""))
+    print(f"removed {path}" + (f" and the node's state in {state}" if purge else ""))
+    if left:
+        names = ", ".join(map(shown, left[:4])) + (", ..." if left[4:] else "")
+        note(f"what is no node's stays in {state}: {names}")
     if state is not None and not purge:
         note(f"the node's state stays in {state}")
 
@@ -84,12 +87,14 @@ def _read_state(path: Path, *, force: bool) -> str | None:
     return state_of(text) if is_ours(text) else None
 
 
-def _remove(path: Path, purged: Path | None, *, is_system: bool) -> None:
+def _remove(path: Path, purged: Path | None, *, is_system: bool) -> list[str]:
     """
     Stop a service and remove its unit.
 
     @param purged: the state directory to delete in between.
+    @return: what is left there.
     """
+    from .purge import purge
     from .systemd import ServiceManager, remove_unit
 
     manager = ServiceManager(is_system=is_system)
@@ -98,12 +103,12 @@ def _remove(path: Path, purged: Path | None, *, is_system: bool) -> None:
         manager.order("disable", "--now", path.name)
     else:
         manager.try_order("disable", path.name)
-    if purged is not None:
-        _purge(purged)
+    left = [] if purged is None else purge(purged)
     remove_unit(path)
     if is_running:
         manager.order("daemon-reload")
         manager.try_order("reset-failed", path.name)
+    return left
 
 
 def _check_purge(settings: Settings, state: str | None, *, has_agreed: bool) -> str:
@@ -129,24 +134,3 @@ def _check_purge(settings: Settings, state: str | None, *, has_agreed: bool) -> 
         lost += ", and the right to admit others to its mesh,"
     click.confirm(f"delete {state} for ever, and with it {lost}?", abort=True, err=True)
     return state
-
-
-def _purge(state: Path) -> None:
-    """
-    Delete a state directory that no node runs on.
-
-    @raise StateError: one does, or it cannot be deleted.
-    """
-    from atmosphere.errors import StateError
-    from atmosphere.node.state_directory import StateDirectory
-
-    directory = StateDirectory(state)
-    directory.lock()
-    try:
-        shutil.rmtree(state.resolve())
-        if state.is_symlink():  # to where systemd keeps it for a user of the service's own
-            state.unlink()
-    except OSError as error:
-        raise StateError(f"{state} cannot be deleted: {error.strerror}") from None
-    finally:
-        directory.unlock()
