@@ -49,13 +49,16 @@ class HomesTests(EndToEndTestCase):
     def test_relayed(self) -> None:
         """
         Through routers that take another port for each peer the two stay on the
-        relay, and that works.
+        relay, and that works; each knows that both routers are of that kind.
         """
         _, seattle = self.joined(Kind.SYMMETRIC)
         answer = seattle.json("ping", "portland", "--until-direct", "--timeout", "6", status=1)
         self.assertEqual(answer["path"]["kind"], "relayed")
         self.assertIsNone(answer["direct_ms"])
         self.assertEqual(answer["sent"], answer["received"])
+        why = seattle.json("why", "portland")
+        known = [why[side]["stable_port"] for side in ("here", "there")]
+        self.assertEqual((why["path"]["kind"], known), ("relayed", [False, False]))
 
     def at_home(self, kind: Kind) -> Machine:
         """
