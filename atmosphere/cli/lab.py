@@ -6,7 +6,6 @@ C{atmosphere lab}: real NATs and real nodes on this machine, without a network.
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing_extensions import override
 
 from atmosphere.errors import AtmosphereError
 
+from .lab_programs import internal
 from .options import (
     CommandGroup,
     Count,
@@ -172,9 +172,16 @@ lab.add_command(list_kinds)
 )
 @click.argument("pair", nargs=-1, required=True)
 @_options
+@option("--why", "has_why", is_flag=True, help="Also what `atmosphere why portland` then says.")
 @pass_settings
 def pair(
-    settings: Settings, /, pair: Sequence[str], runs: int, timeout: float, **options: Any
+    settings: Settings,
+    /,
+    pair: Sequence[str],
+    runs: int,
+    timeout: float,
+    has_why: bool,
+    **options: Any,
 ) -> int:
     """
     Try one PAIR: portland is in the first home, seattle in the second, and seattle
@@ -196,6 +203,10 @@ def pair(
         print_json(outcome.as_json() | {"delay_ms": options["delay"]})
     else:
         tell("done", f"{_summary(outcome)}; everything is stopped, nothing is left behind")
+        if has_why and outcome.runs[-1].why is not None:
+            from .why import describe
+
+            print("\n".join(["", *describe(outcome.runs[-1].why)]))
     return _status(outcome)
 
 
@@ -254,7 +265,7 @@ def matrix(
     return 1 if any(map(_status, outcomes)) else 0
 
 
-for each in (pair, matrix):
+for each in (pair, matrix, internal):
     lab.add_command(each)
 
 
@@ -363,6 +374,16 @@ def _story(run: Run) -> list[str]:
     """
     from .output import describe_path, shown
 
+    why = run.why or {}
+    offers = [
+        (
+            0.0,
+            node,
+            f"candidates {', '.join(map(shown, (why.get(side) or {}).get('addresses', [])))}",
+        )
+        for side, node in (("there", "portland"), ("here", "seattle"))
+        if why.get(side)
+    ]
     found = [(each.at * 1000, each.node, shown(each.text, 300)) for each in run.events]
     if run.first_reply_ms is not None:
         found.append((run.first_reply_ms, "seattle", "the first byte is back"))
@@ -370,7 +391,7 @@ def _story(run: Run) -> list[str]:
         found.append((run.direct_ms, "seattle", f"a byte is back, {describe_path(run.path)}"))
     if run.error is not None:
         found.append((0.0, "seattle", shown(run.error, 300)))
-    return [f"{at:7.1f} ms  {node:<9} {text}" for at, node, text in sorted(found)]
+    return [f"{at:7.1f} ms  {node:<9} {text}" for at, node, text in [*offers, *sorted(found)]]
 
 
 def _summary(outcome: Outcome) -> str:
@@ -403,68 +424,3 @@ def _status(outcome: Outcome) -> int:
     if not outcome.is_connected:
         return 3
     return int(outcome.prospect is Prospect.DIRECT and outcome.direct < len(outcome.runs))
-
-
-@lab.group("internal", hidden=True)
-def internal() -> None:
-    """
-    The programs that a laboratory is made of; it starts them itself.
-    """
-
-
-def _ready() -> None:
-    """
-    Tell whoever started us that all is there.
-    """
-    print("ready", flush=True)
-
-
-@internal.command("wire")
-@click.argument("plan")
-def wire(plan: str) -> None:
-    """
-    Carry packets between homes and the middle.
-    """
-    from atmosphere.lab.wire import Cable, Conditions, carry
-
-    from .sources import elapsed, random
-
-    wanted = json.loads(plan)
-    cables = [Cable(tuple(near), tuple(far)) for near, far in wanted["cables"]]
-    conditions = Conditions(*wanted["conditions"])
-    carry(cables, conditions, now=elapsed, random=random, ready=_ready)
-
-
-@internal.command("servers")
-@pass_settings
-def servers(settings: Settings) -> int:
-    """
-    Be the server in the middle.
-    """
-    from atmosphere.lab.servers import serve
-
-    from .run import run
-
-    async def work(reactor: Any) -> None:
-        await serve(reactor, _ready)
-
-    return run(work, settings)
-
-
-@internal.command("probe")
-@click.argument("kind")
-@pass_settings
-def probe(settings: Settings, kind: str) -> int:
-    """
-    Measure what is before this machine.
-    """
-    from atmosphere.lab.behavior import measure
-    from atmosphere.lab.kinds import Kind
-
-    from .run import run
-    from .sources import entropy
-
-    async def work(reactor: Any) -> None:
-        print(json.dumps(await measure(reactor, Kind(kind), entropy=entropy)), flush=True)
-
-    return run(work, settings, quieter=1)

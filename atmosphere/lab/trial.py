@@ -12,8 +12,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
-from twisted.logger import eventsFromJSONLogFile, formatEvent
-
 from atmosphere.errors import AtmosphereError, LinkError, NotRunningError
 
 from .behavior import describe
@@ -61,11 +59,11 @@ class Client(Protocol):
 @dataclass(frozen=True, slots=True)
 class Event:
     """
-    Something that a node told.
+    Something that a node decided.
 
-    @ivar at: seconds after seattle asked for portland.
-    @ivar node: who told it.
-    @ivar text: what.
+    @ivar at: seconds after seattle asked for portland, to a few milliseconds.
+    @ivar node: whose decision it was.
+    @ivar text: what, and why.
     """
 
     at: float
@@ -84,6 +82,7 @@ class Run:
     @ivar rtt_ms: of all echoes: C{min}, C{median}, C{max}.
     @ivar error: why there was no link.
     @ivar events: what happened when.
+    @ivar why: what C{atmosphere why portland} says at seattle after it.
     """
 
     first_reply_ms: float | None = None
@@ -92,6 +91,7 @@ class Run:
     rtt_ms: JSON | None = None
     error: str | None = None
     events: tuple[Event, ...] = ()
+    why: JSON | None = None
 
     def as_json(self) -> JSON:
         """
@@ -107,6 +107,7 @@ class Run:
                 {"at_ms": round(each.at * 1000, 1), "node": each.node, "text": each.text}
                 for each in self.events
             ],
+            "why": self.why,
         }
 
 
@@ -197,7 +198,6 @@ class _Node:
         self.state = internet.programs.folder / name
         self.client = connect(self.state)
         self.running: Running | None = None
-        self.node_id = ""
         self._host: Namespace = home.host
         self._programs = internet.programs
 
@@ -212,9 +212,8 @@ class _Node:
         """
         Start it.
         """
-        options = ("serve", "--log-format", "json")
-        state = ("--state", str(self.state))
-        self.running = self._programs.start(self._host, self.name, *state, *options)
+        options = ("--state", str(self.state), "serve")
+        self.running = self._programs.start(self._host, self.name, *options)
 
     def wait(self) -> None:
         """
@@ -231,7 +230,6 @@ class _Node:
             status = self.client.get("/v1/status")
         except NotRunningError:
             return False
-        self.node_id = status["node_id"]
         return bool(status["relay"] and status["relay"]["ok"])
 
     def is_linked(self) -> bool:
@@ -247,23 +245,18 @@ class _Node:
         if self.running is not None:
             self.running.stop()
 
-    def events(self, begin: float, names: dict[str, str]) -> list[Event]:
+    def why(self, peer: str) -> JSON | None:
         """
-        Read what it has told in its log.
+        Ask how a peer is reached, and why so.
 
-        @param begin: when that began to matter, by the time of day.
-        @param names: whom to call how.
+        @return: C{None} if the node cannot say.
         """
-        assert self.running is not None
-        found = []
-        with open(self.running.err, encoding="utf-8", errors="replace") as log:
-            for event in eventsFromJSONLogFile(log, recordSeparator=""):
-                at, text = event.get("log_time", 0.0) - begin, formatEvent(event)
-                if at >= 0 and str(event.get("log_namespace", "")).startswith("atmosphere."):
-                    for node_id, name in names.items():
-                        text = text.replace(node_id, name)
-                    found.append(Event(at, self.name, text))
-        return found
+        try:
+            answer = self.client.post("/v1/why", {"peer": peer})
+        except AtmosphereError:
+            return None
+        answer.pop("version", None)
+        return answer
 
 
 class Trial:
@@ -356,7 +349,7 @@ class Trial:
                 break
         else:
             raise LabError("the nodes find each other sooner than they can be asked to")
-        begin = self._times.wall()
+        begin = self._times.elapsed()
         arguments = {
             "peer": "portland",
             "count": 0,
@@ -369,8 +362,13 @@ class Trial:
             answer = self._seattle.client.post("/v1/ping", arguments, timeout=timeout * 2 + 30)
         except (LinkError, AtmosphereError) as error:
             answer["error"] = str(error)
-        names = {node.node_id[:10]: node.name for node in self._nodes}
-        events = [each for node in self._nodes for each in node.events(begin, names)]
+        answers = [node.why(peer.name) for node, peer in (self._nodes, self._nodes[::-1])]
+        seconds = self._times.elapsed() - begin
+        events = [
+            event
+            for node, why in zip(self._nodes, answers, strict=True)
+            for event in _events(node.name, why or {}, seconds)
+        ]
         run = Run(
             first_reply_ms=answer.get("first_reply_ms"),
             direct_ms=answer.get("direct_ms"),
@@ -378,6 +376,25 @@ class Trial:
             rtt_ms=answer.get("rtt_ms"),
             error=answer.get("error"),
             events=tuple(sorted(events, key=lambda each: each.at)),
+            why=answers[1],
         )
         self.outcome.runs.append(run)
         return run
+
+
+def _events(node: str, why: JSON, seconds: float) -> list[Event]:
+    """
+    Read what a node has decided since it was asked.
+
+    @param why: its answer to C{/v1/why}.
+    @param seconds: how long it took until that.
+    """
+    return [
+        Event(
+            seconds - each["age_s"],
+            node,
+            each["text"] if each["way"] is None else f"{each['way']}: {each['text']}",
+        )
+        for each in why.get("decisions", [])
+        if each["age_s"] <= seconds
+    ]

@@ -56,5 +56,9 @@ class TrialTests(LabTestCase):
         assert run.direct_ms is not None
         self.assertGreaterEqual(run.first_reply_ms, 60)  # three round trips of 20 ms at least
         told = [(each.node, each.text) for each in run.events]
-        self.assertIn(("seattle", "linked with portland"), told)
+        self.assertIn(("seattle", "linked: we dialled"), told)
+        self.assertTrue(any(node == "portland" for node, _ in told))
+        self.assertTrue(all(-0.05 < each.at < 10 for each in run.events), run.events)
+        assert run.why is not None
+        self.assertEqual(run.why["path"]["kind"], "punched")
         self.assertEqual(trial.outcome.as_json()["direct"], 1)
