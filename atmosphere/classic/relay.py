@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred, succeed
 from twisted.logger import Logger
 
 from atmosphere.errors import ConfigurationError, RelayError
@@ -262,6 +262,7 @@ class RelayClient:
         self.relay_url = relay_url
         self.session_id = session_id
         self.error: str | None = None
+        self._connecting: Deferred[PairClient] | None = None
         self._client: PairClient | None = None
         self._inbox: Inbox | None = None
         self._unsent: deque[tuple[bytes, Deferred[bool]]] = deque()
@@ -279,7 +280,8 @@ class RelayClient:
         Join the session.
 
         @param timeout: seconds until the relay must have let us in.
-        @return: fires with whether it did; L{error} says why not. Cancelling hangs up.
+        @return: fires with whether it did; L{error} says why not. Cancelling hangs
+            up. While an earlier call still waits it fires with L{False} at once.
         """
         return Deferred.fromCoroutine(self._connect(timeout))
 
@@ -287,26 +289,34 @@ class RelayClient:
         """
         Do what L{connect} says.
         """
-        if self.is_connected:
-            return True
+        if self.is_connected or self._connecting is not None:
+            return self.is_connected
         world = the_world(self._given_world)
-        self._inbox = Inbox(
+        inbox = self._inbox = Inbox(
             world.reactor, size=INBOX_BYTES, count=INBOX_MESSAGES, taken=self._taken
         )
+        connecting = self._connecting = connect_session(
+            world.reactor,
+            self._url,
+            self.session_id,
+            self,
+            entropy=world.entropy,
+            timeout=timeout,
+        )
         try:
-            self._client = await connect_session(
-                world.reactor,
-                self._url,
-                self.session_id,
-                self,
-                entropy=world.entropy,
-                timeout=timeout,
-            )
-        except RelayError as error:
+            self._client = await connecting
+        except (RelayError, CancelledError) as error:
+            inbox.end()
+            if isinstance(error, CancelledError):
+                if self._connecting is connecting:
+                    raise
+                error = RelayError(f"{self._url.authority}: we left")
             self.error = str(error)
-            self._inbox.end()
             _log.info("{error}", error=error)
             return False
+        finally:
+            if self._connecting is connecting:
+                self._connecting = None
         self.error = None
         return self.is_connected
 
@@ -318,6 +328,9 @@ class RelayClient:
         @return: fires when the connection is closed; cannot be cancelled.
         """
         done: Deferred[None] = Deferred()
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.cancel()
         if self._client is None:
             done.callback(None)
         else:

@@ -7,8 +7,6 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver
-from twisted.internet.task import Clock
 
 from atmosphere.classic.connection import Told
 from atmosphere.classic.nat import (
@@ -25,22 +23,6 @@ from atmosphere.testing import SYMMETRIC
 from .world_case import WorldCase
 
 Message = tuple[str, bytes]
-
-
-class SlowNames:
-    """
-    Looks names up a second later.
-    """
-
-    def __init__(self, clock: Clock, names: IHostnameResolver) -> None:
-        self._clock = clock
-        self._names = names
-
-    def resolveHostName(self, receiver: IResolutionReceiver, name: str) -> None:  # noqa: N802
-        """
-        Begin later.
-        """
-        self._clock.callLater(1, self._names.resolveHostName, receiver, name)
 
 
 class TraversalTests(WorldCase):
@@ -172,8 +154,7 @@ class TraversalTests(WorldCase):
         made: what was looked up too late counts for nothing.
         """
         home = self.home(1)
-        names: Any = SlowNames(self.clock, home.reactor.nameResolver)
-        home.reactor.installNameResolver(names)
+        self.delay_names(home)
         first = self.traversal(home, [])
         looking = [first.punch_hole("two", name, 7777) for name in ("relay", "nowhere")]
         trying = first.punch_hole("two", "8.8.2.1", 7777)

@@ -136,6 +136,53 @@ class ClientTests(RelayCase):
         self.assertIsNone(self.result(client.receive()))
         self.failureResultOf(client.send(bytes(MAX_MESSAGE + 1)), ValueError)
 
+    def test_silence(self) -> None:
+        """
+        Where nobody answers, not even by a refusal, C{timeout} is kept.
+        """
+        self.serve()
+        self.network.cut(self.relay_host)
+        client = self.client(1)
+        self.assertLess(self.network.run_until(client.connect(timeout=2)), 2.1)
+        self.assertFalse(client.is_connected)
+
+    def test_connect_twice(self) -> None:
+        """
+        Who connects while it connects already does not take both places.
+        """
+        server = self.serve()
+        client = self.client(1)
+        first, second = client.connect(), client.connect()
+        self.assertFalse(self.result(second))
+        self.assertTrue(self.result(first))
+        self.assertFalse(server.sessions[client.session_id].is_complete)
+
+    def test_disconnect_early(self) -> None:
+        """
+        Who disconnects while it connects stays outside.
+        """
+        server = self.serve()
+        client = self.client(1)
+        connecting = client.connect()
+        self.result(client.disconnect())
+        self.assertFalse(self.result(connecting))
+        self.assertIn("we left", client.error or "")
+        self.network.advance(2)
+        self.assertEqual((client.is_connected, server.sessions), (False, {}))
+
+    def test_cancelled_early(self) -> None:
+        """
+        Cancelling is that too while the relay's name is looked up.
+        """
+        home = self.home(1)
+        self.delay_names(home)
+        client = RelayClient(RELAY, world=home)
+        connecting = client.connect()
+        connecting.cancel()
+        self.failureResultOf(connecting, CancelledError)
+        self.assertIsNone(self.result(client.receive()))
+        self.network.advance(2)
+
     def test_back_pressure(self) -> None:
         """
         Who does not receive makes the other one wait; nothing is lost, and no memory filled.

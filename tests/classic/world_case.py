@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from typing_extensions import override
@@ -31,6 +32,22 @@ __all__ = ["RELAY", "WorldCase"]
 T = TypeVar("T")
 
 RELAY = "ws://relay:8080"
+
+
+class SlowNames:
+    """
+    Looks names up a second later.
+    """
+
+    def __init__(self, clock: Clock, names: IHostnameResolver) -> None:
+        self._clock = clock
+        self._names = names
+
+    def resolveHostName(self, *details: Any, **more: Any) -> None:  # noqa: N802
+        """
+        Begin later.
+        """
+        self._clock.callLater(1, self._names.resolveHostName, *details, **more)
 
 
 class WorldCase(SynchronousTestCase):
@@ -82,6 +99,12 @@ class WorldCase(SynchronousTestCase):
         nat = self.network.nat(f"nat{number}", f"8.8.{number}.1", behaviour)
         host = self.network.host(f"home{number}", f"192.168.1.{number + 1}", on=nat.lan)
         return self.world(host, **environment)
+
+    def delay_names(self, world: World) -> None:
+        """
+        Have names looked up slowly.
+        """
+        world.reactor.installNameResolver(SlowNames(self.clock, world.reactor.nameResolver))
 
     def serve(self) -> RelayServer:
         """

@@ -339,10 +339,20 @@ def connect_session(
 
     async def connect() -> PairClient:
         opened = client.opened
+        is_given_up = False
+        attempt = endpoint.connect(factory)
+
+        def give_up(_: Deferred[Any]) -> None:
+            nonlocal is_given_up
+            is_given_up = True
+            attempt.cancel()  # which says that a name is unknown while it is looked up
+
+        connected: Deferred[Any] = Deferred(give_up)
+        attempt.chainDeferred(connected)
         try:
-            await endpoint.connect(factory)
+            await connected
         except Exception as problem:
-            if is_cancellation(problem):
+            if is_given_up or is_cancellation(problem):
                 raise CancelledError() from problem
             raise RelayError(describe_failure(url, Failure(problem))) from problem
         try:
