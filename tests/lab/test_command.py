@@ -14,7 +14,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from atmosphere.lab import Kind, missing
 from atmosphere.lab.programs import remove_leftovers
 from tests.cli.running import atmosphere
-from tests.end_to_end.harness import EndToEndTestCase
+from tests.end_to_end.harness import ROOT, EndToEndTestCase
+
+from .lab_case import LabTestCase
 
 
 class ListTests(SynchronousTestCase):
@@ -60,6 +62,29 @@ class ListTests(SynchronousTestCase):
         ended = atmosphere("lab", "none x none", env={"PATH": "/nonexistent"})
         self.assertEqual(ended.status, 1)
         self.assertRegex(ended.err, r"\Aatmosphere: .*(install iproute2|root|Linux).*\n\Z")
+
+
+class RunTests(LabTestCase):
+    """
+    The whole, for users.
+    """
+
+    def test_matrix(self) -> None:
+        """
+        A matrix of named pairs is one JSON object, with the keys that the page names.
+        """
+        ended = atmosphere("lab", "matrix", "same-lan x same-lan", "--delay", "5", "--json")
+        self.assertEqual(ended.status, 0, ended.err)
+        answer = json.loads(ended.out)
+        self.assertEqual((answer["version"], answer["delay_ms"]), (1, 5))
+        (pair,) = answer["pairs"]
+        self.assertEqual((pair["pair"], pair["connected"]), ("same-lan x same-lan", True))
+        self.assertEqual((pair["prospect"], pair["direct"], pair["error"]), ("direct", 1, None))
+        (run,) = pair["runs"]
+        self.assertEqual(run["path"]["remote"], "192.168.1.10:7777")
+        page = (ROOT / "docs" / "LAB.md").read_text()
+        for key in (*pair, *run, *run["events"][0], *pair["behaviors"][0]["ipv4"]):
+            self.assertIn(f"`{key}`", page)
 
 
 class InterruptTests(EndToEndTestCase):
