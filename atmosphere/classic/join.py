@@ -124,7 +124,7 @@ def _generate(
     Make a join code of either kind.
     """
     if not 0 < validity_hours <= 168:
-        raise JoinError(f"a code is good for at most 168 hours, not {validity_hours:g}")
+        raise JoinError(f"a code is good for up to 168 hours, not for {validity_hours:g}")
     lifetime = validity_hours * 3600
     address_of(endpoint)
     if public_endpoint is not None:
