@@ -211,7 +211,7 @@ class Approvals:
         @raise ConfigurationError: the text means no request, or more than one.
         @raise MembershipError: this node may not admit.
         """
-        held = self._requests.decide(text, RequestState.APPROVED)
+        held = self._decide(text, RequestState.APPROVED)
         conversation = self._waiting.pop(held.node, None)
         if conversation is not None:
             try:
@@ -225,13 +225,21 @@ class Approvals:
         name = member.name if is_in and member is not None else held.name
         return {"node_id": str(held.node), "name": name, "admitted": is_in}
 
+    def _decide(self, text: str, state: RequestState) -> StoredRequest:
+        """
+        Find the request that is meant, and keep what becomes of it.
+        """
+        roster = self._mesh.roster
+        members = () if roster is None else [each.node for each in roster]
+        return self._requests.decide(text, state, members=members)
+
     def deny(self, text: str) -> JSON:
         """
         Let one not in, and tell it; it cannot ask again for a day.
 
         @raise ConfigurationError: the text means no request, or more than one.
         """
-        held = self._requests.decide(text, RequestState.DENIED)
+        held = self._decide(text, RequestState.DENIED)
         conversation = self._waiting.pop(held.node, None)
         if conversation is not None:
             conversation.finish(conversation.issuer.refuse(DENIED))

@@ -8,7 +8,7 @@ Strangers cause what is kept here, so all of it has bounds, and an end.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -113,7 +113,7 @@ class Requests:
             _forget_old(rows, wall)
             held = _read(rows, asked.joiner)
             if held is None:
-                if not _has_room(rows, source):
+                if not _has_room(rows, source) and not _make_room(rows, source):
                     return None
                 _write(rows, wanted)
                 return wanted
@@ -127,20 +127,25 @@ class Requests:
                 return renewed
             return held
 
-    def decide(self, text: str, state: RequestState) -> StoredRequest:
+    def decide(
+        self, text: str, state: RequestState, *, members: Iterable[NodeID] = ()
+    ) -> StoredRequest:
         """
         Approve or deny a request; it is durable when this returns. Who was
         denied may be approved after all, and the other way round.
 
         @param text: the name that the joiner wants, its node ID, or the
             beginning of that, of 4 characters or more.
+        @param members: who is in already: a name that begins like one's node ID is not
+            taken for a request's.
         @raise ConfigurationError: that means no request, or more than one.
         """
         wall = self._wall()
         with self._database.transaction() as rows:
             _forget_old(rows, wall)
-            open_ = [each for each in _read_all(rows) if each.state is not RequestState.ADMITTED]
-            found = _find(open_, text)
+            kept = _read_all(rows)
+            open_ = [each for each in kept if each.state is not RequestState.ADMITTED]
+            found = _find(open_, text, {*members, *(each.node for each in kept)})
             decided = replace(found, state=state, expires_at=wall + _KEPT[state])
             _write(rows, decided)
             return decided
@@ -190,10 +195,42 @@ def _has_room(rows: sqlite3.Connection, source: str) -> bool:
     return bool(total < MAXIMUM and same < MAXIMUM_OF_SOURCE)
 
 
-def _find(requests: list[StoredRequest], text: str) -> StoredRequest:
+def _make_room(rows: sqlite3.Connection, source: str) -> bool:
+    """
+    Forget a request for one from another address, when it is all together that are too
+    many: the oldest denied one, else the newest of an address that has more than its
+    share. One that alone came from its address stays.
+
+    @return: whether there is room now.
+    """
+    rows.execute("SAVEPOINT room")
+    deleted = rows.execute(
+        "DELETE FROM requests WHERE node IN (SELECT node FROM requests WHERE state = 'denied'"
+        " AND source != ? ORDER BY came LIMIT 1)",
+        (source,),
+    )
+    if deleted.rowcount < 1:
+        rows.execute(
+            "DELETE FROM requests WHERE node IN (SELECT node FROM requests"
+            " WHERE state = 'waiting' AND source = (SELECT source FROM requests"
+            " WHERE state = 'waiting' GROUP BY source HAVING count(*) > 1 + (SELECT count(*)"
+            " FROM requests WHERE state = 'waiting' AND source = ?)"
+            " ORDER BY count(*) DESC LIMIT 1) ORDER BY came DESC, node LIMIT 1)",
+            (source,),
+        )
+    has_room = _has_room(rows, source)
+    if not has_room:
+        rows.execute("ROLLBACK TO room")
+    rows.execute("RELEASE room")
+    return has_room
+
+
+def _find(requests: list[StoredRequest], text: str, known: Iterable[NodeID]) -> StoredRequest:
     """
     Find the request that a person means.
 
+    @param known: whose node ID may be meant; nobody hides behind it by a name that
+        is written like it.
     @raise ConfigurationError: none, or more than one.
     """
     found = [each for each in requests if str(each.node) == text]
@@ -204,9 +241,14 @@ def _find(requests: list[StoredRequest], text: str) -> StoredRequest:
             if each.name == text
             or (len(text) >= MINIMUM_PREFIX and str(each.node).startswith(text))
         ]
-    if len(found) == 1:
-        return found[0]
     shown = escape_peer_text(text)
+    if len(found) == 1:
+        node = found[0].node
+        if str(node).startswith(text) or not _is_id(text, known):
+            return found[0]
+        raise ConfigurationError(
+            f"{shown} is the name that {node.short} wants and another's node ID: name it by its own"
+        )
     if not found:
         raise ConfigurationError(f"nobody called {shown} asks to join: see `atmosphere requests`")
     several = ", ".join(each.node.short for each in found[:4])
@@ -214,6 +256,17 @@ def _find(requests: list[StoredRequest], text: str) -> StoredRequest:
         f"{shown} may be any of {several}: name one by more of its node ID, see"
         " `atmosphere requests --json`"
     )
+
+
+def _is_id(text: str, known: Iterable[NodeID]) -> bool:
+    """
+    Say whether a text is a node ID, or the beginning of one that is known.
+    """
+    try:
+        NodeID.from_text(text)
+    except IdentityError:
+        return len(text) >= MINIMUM_PREFIX and any(str(each).startswith(text) for each in known)
+    return True
 
 
 _COLUMNS = "node, name, capabilities, source, address, came, expires_at, state"

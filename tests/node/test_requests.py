@@ -153,6 +153,68 @@ class RequestsTests(SynchronousTestCase):
         self.assertIsNotNone(self.take(999, "198.51.100.1"))
         self.assertEqual(len(self.requests.list()), 1)
 
+    def test_shares(self) -> None:
+        """
+        When there is no room at all, an address that has more than its share makes some
+        for one that has less; who alone came from its address stays.
+        """
+        self.take(1, "192.0.2.200", "boston")
+        numbers = iter(range(2, MAXIMUM + 1))
+        for source in range(MAXIMUM // MAXIMUM_OF_SOURCE):
+            for _, number in zip(range(MAXIMUM_OF_SOURCE), numbers, strict=False):
+                self.now += 1
+                self.assertIsNotNone(self.take(number, f"192.0.2.{source}"))
+        self.assertEqual(len(self.requests.list()), MAXIMUM)
+        self.assertIsNotNone(self.take(500, "198.51.100.1", "newcomer"))
+        self.assertEqual(len(self.requests.list()), MAXIMUM)
+        self.assertIsNone(self.take(501, "192.0.2.0"))
+        for number in range(600, 700):
+            self.take(number, f"198.51.100.{number - 500}")
+        names = {each.name for each in self.requests.list()}
+        self.assertLessEqual({"boston", "newcomer"}, names)
+        self.assertEqual(len(self.requests.list()), MAXIMUM)
+
+    def test_denials_make_room(self) -> None:
+        """
+        When there is no room at all, who was denied makes some, but not for its own address.
+        """
+        for number in range(1, MAXIMUM + 1):
+            self.take(number, f"192.0.2.{number}", f"n{number}")
+        self.assertIsNone(self.take(999, "198.51.100.1"))
+        self.requests.decide("n7", RequestState.DENIED)
+        self.assertIsNone(self.take(998, "192.0.2.7"))
+        self.assertIsNotNone(self.take(999, "198.51.100.1"))
+        self.assertIsNone(self.take(998, "198.51.100.2"))
+        self.assertNotIn("n7", {each.name for each in self.requests.list()})
+
+    def test_name_of_one_that_is_in(self) -> None:
+        """
+        Who calls itself like the node ID of one that is in already, or has gone, is not
+        taken for it.
+        """
+        first = self.take(1)
+        assert first is not None
+        whole = str(first.node)
+        self.take(2, "192.0.2.2", whole[:10])
+        self.take(3, "192.0.2.3", whole)
+        self.requests.note_admitted(first)
+        for forget in (False, True):
+            if forget:
+                self.requests.forget_admitted(first.node)
+            for text in (whole[:10], whole):
+                error = self.assertRaises(
+                    ConfigurationError,
+                    self.requests.decide,
+                    text,
+                    RequestState.APPROVED,
+                    members=[first.node] if forget else (),
+                )
+                self.assertIn("another's node ID", str(error))
+        self.assertRaises(ConfigurationError, self.requests.decide, whole, RequestState.APPROVED)
+        for number in (2, 3):
+            held = self.requests.decide(str(node(number)), RequestState.DENIED)
+            self.assertEqual(held.node, node(number))
+
     def test_find(self) -> None:
         """
         A request is meant by its name, its node ID or the beginning of that.
