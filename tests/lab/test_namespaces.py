@@ -77,5 +77,5 @@ class MissingTests(SynchronousTestCase):
             self.assertIn("root", missing() or "")
             return
         self.assertEqual(
-            missing(("ip", "no-such-nft")), "no-such-nft not found: install no-such-nft"
+            missing(("sh", "no-such-nft")), "no-such-nft not found: install no-such-nft"
         )
