@@ -10,7 +10,8 @@ checksum of all the rest, and then the payload::
     {"chain":"…"}
 
 It is replaced as a whole: written beside, flushed, renamed, the directory
-flushed; one previous copy stays, and a new file is written twice. A damaged file
+flushed; one previous copy stays, and a new file is written twice, one where going
+back would do harm always. A damaged file
 is set aside under the name C{*.corrupt-<time>} and the previous copy takes its
 place. A file in a newer format is refused by name and never touched.
 """
@@ -180,6 +181,7 @@ class StateFile:
         may_write: bool = True,
         loss: str | None = None,
         outcome: Callable[[str | None], None] = lambda problem: None,
+        has_twin: bool = False,
     ) -> None:
         """
         @param wall: POSIX time, for the name of what is set aside.
@@ -189,6 +191,8 @@ class StateFile:
             damaged too, for people; C{None} if there is no going on.
         @param outcome: is told of each attempt to write why the disk refused, or
             C{None} if it did not.
+        @param has_twin: whether the copy is to be the newest too: where damage must not
+            bring back what was.
         """
         self.path = path
         self._previous = path.with_name(path.name + ".previous")
@@ -199,6 +203,7 @@ class StateFile:
         self._may_write = may_write
         self._loss = loss
         self._outcome = outcome
+        self._has_twin = has_twin
 
     def read(self) -> bytes | None:
         """
@@ -344,6 +349,9 @@ class StateFile:
             self._outcome(problem)
             raise StateError(problem) from error
         self._outcome(None)
+        if self._has_twin and present is not None:
+            with contextlib.suppress(OSError):  # of two good files the first counts
+                replace_file(self._previous, data)
         if present is None:
             previous, damage = self._try(self._previous)
             if previous is None:

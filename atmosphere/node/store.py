@@ -114,6 +114,7 @@ class NodeStore:
             may_write=self._may_write,
             loss=_LOSSES.get(kind),
             outcome=self._wrote,
+            has_twin=kind == "revocations",  # who was shut out stays so
         )
 
     def _wrote(self, problem: str | None) -> None:

@@ -341,6 +341,27 @@ class MeshTests(StoreTestCase):
         self.assertEqual((store.udp_port, store.fact("sequence")), (7778, None))
 
 
+class RollbackTests(StoreTestCase):
+    """
+    What damage must not bring back.
+    """
+
+    def test_revocations(self) -> None:
+        """
+        Damage to the revocation list brings no older one back, whichever of its two
+        files it hits.
+        """
+        for name in ("revocations.state", "revocations.state.previous"):
+            store = self.open()
+            store.save_revocations(b"first")
+            store.save_revocations(b"second")
+            store.close()
+            (self.path / name).write_bytes(b"noise")
+            store = self.open()
+            self.assertEqual(store.revocations, b"second")
+            store.close()
+
+
 class DirectoryTests(SynchronousTestCase):
     """
     Where the state is.
