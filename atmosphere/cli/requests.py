@@ -53,6 +53,16 @@ def _state(request: dict[str, Any]) -> str:
     return "waiting, gone for now" if state == "waiting" and not is_there else state
 
 
+def _name(request: dict[str, Any]) -> str:
+    """
+    Show a name; one with spaces in quotation marks, so that it is no further columns.
+    """
+    from .output import shown
+
+    name = shown(request.get("name"), 63)
+    return f'"{name}"' if " " in name else name
+
+
 @command("requests", examples=REQUESTS_EXAMPLES, short_help="List who asks to be let in.")
 @pass_settings
 def requests(settings: Settings) -> None:
@@ -72,7 +82,7 @@ def requests(settings: Settings) -> None:
     rows = [
         [
             shown(str(each.get("node_id"))[:SHORT]),
-            shown(each.get("name"), 63),
+            _name(each),
             shown(each.get("address")),
             _moment(each.get("came")),
             _state(each),

@@ -48,6 +48,14 @@ class RequestsTests(CommandTestCase):
         answer = json.loads((await self.command("requests", "--json")).out)
         self.assertEqual((answer["version"], answer["requests"][0]), (1, ASKED))
 
+    async def test_name_with_columns(self) -> None:
+        """
+        A name with spaces is shown in quotation marks: it draws no columns of its own.
+        """
+        self.node.request_list = [{**ASKED, "name": "a  10.0.0.1  2026-01-01  admitted"}]
+        ended = await self.command("requests")
+        self.assertIn('"a  10.0.0.1  2026-01-01  admitted"', ended.out)
+
     async def test_none(self) -> None:
         """
         Nobody asks.
