@@ -22,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from typing_extensions import override
 
 from atmosphere.cli.run import text_observer
+from tests.service_manager import service_manager
 
 ROOT = Path(__file__).parents[2]
 
@@ -144,11 +145,8 @@ class RelayTests(SynchronousTestCase):
         A service manager is told when the port is bound, and when the relay stops;
         the first line has been said by then.
         """
-        name = os.path.relpath(Path(self.mktemp()).absolute())
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-            manager.bind(name)
-            manager.settimeout(20)
-            env = {"NOTIFY_SOCKET": os.path.abspath(name)}
+        with service_manager() as (manager, name):
+            env = {"NOTIFY_SOCKET": name}
             process = start(*self.options, "--port", "0", "--open", env=env)
             self.assertEqual(manager.recv(100), b"READY=1\nMAINPID=%d" % process.pid)
             process.terminate()
@@ -271,11 +269,8 @@ class ServeTests(SynchronousTestCase):
         A service manager is told when the node answers, and when it stops.
         """
         self.ask(*self.state("a"), "init")
-        name = os.path.relpath(self.directory / "notify")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-            manager.bind(name)
-            manager.settimeout(20)
-            env = {"NOTIFY_SOCKET": os.path.abspath(name)}
+        with service_manager() as (manager, name):
+            env = {"NOTIFY_SOCKET": name}
             process = start(*self.state("a"), "serve", "-h", "127.0.0.1", env=env)
             self.assertEqual(manager.recv(100), b"READY=1\nMAINPID=%d" % process.pid)
             self.assertEqual(self.ask(*self.state("a"), "status")[0], 0)

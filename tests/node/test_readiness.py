@@ -5,27 +5,13 @@ Tests for L{atmosphere.node.readiness}.
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from atmosphere.node.readiness import tell_ready, tell_stopping
-
-
-@contextmanager
-def manager(name: str) -> Iterator[socket.socket]:
-    """
-    Listen as a service manager does.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
-        listening.bind(name)
-        listening.settimeout(10)
-        yield listening
+from tests.service_manager import listening, service_manager
 
 
 class TellTests(SynchronousTestCase):
@@ -37,21 +23,20 @@ class TellTests(SynchronousTestCase):
         """
         The socket may have a name in the file system.
         """
-        name = os.path.relpath(Path(self.mktemp()).absolute())
-        with manager(name) as listening:
-            tell_ready({"NOTIFY_SOCKET": str(Path(name).absolute())})
-            self.assertEqual(listening.recv(100), b"READY=1\nMAINPID=%d" % os.getpid())
-            tell_stopping({"NOTIFY_SOCKET": str(Path(name).absolute())})
-            self.assertEqual(listening.recv(100), b"STOPPING=1")
+        with service_manager() as (manager, name):
+            tell_ready({"NOTIFY_SOCKET": name})
+            self.assertEqual(manager.recv(100), b"READY=1\nMAINPID=%d" % os.getpid())
+            tell_stopping({"NOTIFY_SOCKET": name})
+            self.assertEqual(manager.recv(100), b"STOPPING=1")
 
     def test_abstract(self) -> None:
         """
         The socket may have an abstract name.
         """
         name = f"atmosphere-test-{os.getpid()}"
-        with manager(f"\0{name}") as listening:
+        with listening(f"\0{name}") as manager:
             tell_stopping({"NOTIFY_SOCKET": f"@{name}"})
-            self.assertEqual(listening.recv(100), b"STOPPING=1")
+            self.assertEqual(manager.recv(100), b"STOPPING=1")
 
     def test_nobody(self) -> None:
         """
