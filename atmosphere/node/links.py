@@ -370,6 +370,7 @@ class NodeLinks:
             self.note(
                 link.peer, "linked: we dialled" if link.is_dialler else "linked: it dialled us"
             )
+        self._tell_addresses(link)  # a dialler's offer left with its proof, and may be old by now
         if link.is_apart:
             self._apart.connected(link)
             self._unnamed.connected(link)
@@ -438,17 +439,22 @@ class NodeLinks:
         """
         Tell each peer where we can be reached now.
         """
-        candidates = self._surroundings.candidates()
         for link in self.endpoint.links:
-            offer = link.core.paths.new_local_candidates(
-                candidates,
-                self._relays.welcomed,
-                link.now(),
-                self._surroundings.rules(),
-                self._surroundings.has_stable_port,
-            )
-            if offer is not None:
-                link.call_core(link.core.send_offer, encode_offer(offer))
+            self._tell_addresses(link)
+
+    def _tell_addresses(self, link: Link) -> None:
+        """
+        Tell a peer where we can be reached now, if it was told something else.
+        """
+        offer = link.core.paths.new_local_candidates(
+            self._surroundings.candidates(),
+            self._relays.welcomed,
+            link.now(),
+            self._surroundings.rules(),
+            self._surroundings.has_stable_port,
+        )
+        if offer is not None:
+            link.call_core(link.core.send_offer, encode_offer(offer))
 
     def recheck(self) -> None:
         """

@@ -7,10 +7,12 @@ from __future__ import annotations
 from twisted.internet.protocol import Protocol
 from typing_extensions import override
 
+from atmosphere.addresses import TransportAddress
 from atmosphere.errors import LinkError, NoPathError, StreamRefusedError
 from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.path.ways import DirectWay, RelayedWay
 from atmosphere.network.quic.connection import Link
+from atmosphere.network.stun.discovery import Agreement, Discovery, Server
 
 from .harness import SimulatedNode, WorldCase
 
@@ -150,6 +152,25 @@ class LinksTests(WorldCase):
         self.world.network.advance(0.5)
         self.assertFalse(self.link.is_open)
         self.world.until(lambda: self.here.is_linked(self.there), 10)
+
+    def test_late_address(self) -> None:
+        """
+        What a dialler learns of its own addresses before the welcome is told after it.
+        """
+        links, peer = self.here.service.links, self.there.key.node_id
+        dialling = links.endpoint.dial(peer, links.ways_to(peer))
+        self.world.network.advance(0.001)
+        address = TransportAddress("203.0.113.9", 9999)
+        server = Server("198.51.100.9", 3478)
+        agreement = Agreement(address, False, None, (server,))
+        self.here.service.surroundings.public = Discovery(ipv4=agreement)
+        links.addresses_changed()
+        link = self.world.result(dialling)
+        self.assertIsNot(link, self.link)
+        self.world.network.advance(0.1)
+        offer = self.link_of(self.there, self.here).core.paths.remote_offer
+        assert offer is not None
+        self.assertIn(address, [each.address for each in offer.candidates])
 
     def test_silence(self) -> None:
         """
