@@ -26,8 +26,8 @@ from typing_extensions import override
 from atmosphere.addresses import TransportAddress
 from atmosphere.errors import JoinError
 from atmosphere.identity import Secret
-from atmosphere.mesh.joiner import Joiner
 from atmosphere.mesh.join_code import JoinCode, issue_join_code
+from atmosphere.mesh.joiner import Joiner
 from atmosphere.network.nat.candidates import Interface
 from atmosphere.node.config import NodeConfig
 from atmosphere.node.joining import SERVICE

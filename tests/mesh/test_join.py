@@ -13,8 +13,8 @@ from atmosphere.membership import found_mesh, issue_revocations
 from atmosphere.mesh.framing import encode_message
 from atmosphere.mesh.invitation import Reason, Redeemed, Refused, invitation_of, redeem_rule
 from atmosphere.mesh.issuer import REFUSAL, Broken, Issuer, RedeemAsked
-from atmosphere.mesh.joiner import MAXIMUM_TOTAL, Admitted, Declined, Joiner
 from atmosphere.mesh.join_code import JoinCode, issue_join_code
+from atmosphere.mesh.joiner import MAXIMUM_TOTAL, Admitted, Declined, Joiner
 from tests.mesh_fixtures import (
     ADMIN_CHAIN,
     ADMIN_KEY,

@@ -32,8 +32,8 @@ from atmosphere.mesh.invitation import (
     redeem_proof,
     redeem_rule,
 )
-from atmosphere.mesh.joiner import Admitted
 from atmosphere.mesh.join_code import JoinCode, issue_join_code
+from atmosphere.mesh.joiner import Admitted
 from atmosphere.node.config import NodeConfig
 from atmosphere.node.mesh import NodeMesh
 from atmosphere.node.store import NodeStore
