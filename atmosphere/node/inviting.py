@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -25,7 +26,7 @@ from atmosphere.network.quic.connection import Link
 from atmosphere.text import escape_peer_text
 
 from .invitations import Invitations
-from .joining import SERVICE, JoinerProtocol, impatience
+from .joining import SERVICE, JoinerProtocol, hang_up, impatience
 from .links import NodeLinks
 from .mesh import NodeMesh
 from .requesting import target_of
@@ -268,15 +269,12 @@ class Redemption:
             self._last_error = escape_peer_text(str(error), 160)
             return None
         try:
-            return await self._ask(link)
+            return await Deferred.fromCoroutine(self._ask(link)).addBoth(hang_up, link)
         except JoinError as error:
             if error.exit_code == JoinError.exit_code:
                 raise
             self._last_error = str(error)
             return None
-        finally:
-            link.close("the joining is over")
-            link.pump()
 
     async def _ask(self, link: Link) -> Admitted:
         """

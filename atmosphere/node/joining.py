@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -37,6 +38,8 @@ from .links import NodeLinks
 from .mesh import NodeMesh
 
 __all__ = ["SERVICE", "Admission", "IssuerProtocol", "JoinerProtocol", "serve_guest"]
+
+Result = TypeVar("Result")
 
 #: Seconds for an issuer to say anything.
 ANSWER_TIMEOUT = 15.0
@@ -329,6 +332,18 @@ def impatience(
         links.on_path.remove(path_changed)
         if call.active():
             call.cancel()
+
+
+def hang_up(result: Result, link: Link) -> Result:
+    """
+    Close a link whose conversation has ended, and tell the other side at once.
+
+    It is a callback, and no C{finally} of the conversation: a coroutine that is
+    collected together with its node must not send anything any more.
+    """
+    link.close("the joining is over")
+    link.pump()
+    return result
 
 
 def serve_guest(admission: Admission, approvals: Approvals, link: Link) -> IssuerProtocol:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
+from twisted.python.failure import Failure
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.errors import DecodeError, TransactionRefusedError, TransactionTimeoutError
@@ -22,13 +24,13 @@ __all__ = ["takes_another_port"]
 ATTEMPTS = 3
 
 
-async def takes_another_port(
+def takes_another_port(
     reactor: Any,
     server: TransportAddress,
     *,
     interface: str,
     entropy: Callable[[int], bytes],
-) -> bool | None:
+) -> Deferred[bool | None]:
     """
     Ask a server from which port it sees us, by its two ports.
 
@@ -45,7 +47,19 @@ async def takes_another_port(
     try:
         listening = reactor.listenUDP(0, client, interface, 8192)
     except CannotListenError:
-        return None
+        return succeed(None)
+
+    def over(result: bool | Failure | None) -> bool | Failure | None:
+        listening.stopListening()  # which takes a turn of the reactor, and cannot fail
+        return result
+
+    return Deferred.fromCoroutine(_compare(client, server)).addBoth(over)
+
+
+async def _compare(client: StunClient, server: TransportAddress) -> bool | None:
+    """
+    Ask both ports of a server.
+    """
     try:
         padding = (PADDING, bytes(PADDED - 24))  # the answer may not be longer
         first = await client.request(server, attempts=ATTEMPTS, attributes=(padding,))
@@ -56,6 +70,4 @@ async def takes_another_port(
         second = await client.request(other, attempts=ATTEMPTS)
     except (TransactionTimeoutError, TransactionRefusedError, DecodeError):
         return None
-    finally:
-        listening.stopListening()  # which takes a turn of the reactor, and cannot fail
     return None if second.mapped is None else second.mapped.port != first.mapped.port

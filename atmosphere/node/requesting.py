@@ -33,7 +33,7 @@ from atmosphere.network.quic.connection import Link
 from atmosphere.network.quic.core import REFUSED
 from atmosphere.text import escape_peer_text
 
-from .joining import JoinerProtocol, impatience
+from .joining import JoinerProtocol, hang_up, impatience
 from .links import NodeLinks
 
 __all__ = ["JoinRequest", "Target", "address_of", "target_of"]
@@ -239,19 +239,24 @@ class JoinRequest:
             requester, self._wall, lambda waiting: self._kept(link.peer, waiting)
         )
         try:
-            with impatience(self._reactor, self._links, link, protocol):
-                link.open_stream(SERVICE, protocol)
-                return await protocol.done
+            return await Deferred.fromCoroutine(self._converse(link, protocol)).addBoth(
+                hang_up, link
+            )
         except JoinError as error:
             if error.exit_code == JoinError.exit_code:
                 raise
             self._last_error = str(error)
         except LinkError as error:
             self._last_error = escape_peer_text(str(error), 160)
-        finally:
-            link.close("the joining is over")
-            link.pump()
         return protocol.waiting is not None
+
+    async def _converse(self, link: Link, protocol: JoinerProtocol) -> Admitted:
+        """
+        Ask, and wait for the answer while the other side is there.
+        """
+        with impatience(self._reactor, self._links, link, protocol):
+            link.open_stream(SERVICE, protocol)
+            return await protocol.done
 
     def _kept(self, issuer: NodeID, waiting: Waiting) -> None:
         """

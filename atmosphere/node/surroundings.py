@@ -210,10 +210,8 @@ class Surroundings:
             if isinstance(result, Failure):
                 result.trap(CancelledError)
 
-        watching = Deferred.fromCoroutine(
-            takes_another_port(
-                self._reactor, agreement.asked, interface=interface, entropy=self.ports.entropy
-            )
+        watching = takes_another_port(
+            self._reactor, agreement.asked, interface=interface, entropy=self.ports.entropy
         )
         self._watching = watching.addCallback(seen)
         self._watching.addBoth(over)

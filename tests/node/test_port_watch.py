@@ -4,8 +4,6 @@ Tests for seeing whether a NAT takes another port for each destination.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
-
 from atmosphere.addresses import TransportAddress
 from atmosphere.node.port_watch import takes_another_port
 from atmosphere.testing.nat import CGNAT, FULL_CONE, SYMMETRIC, NatBehaviour
@@ -33,10 +31,8 @@ class WatchTests(WorldCase):
         Ask anew.
         """
         found: bool | None = self.world.result(
-            Deferred.fromCoroutine(
-                takes_another_port(
-                    node.host, server, interface="0.0.0.0", entropy=self.world.entropy("watch")
-                )
+            takes_another_port(
+                node.host, server, interface="0.0.0.0", entropy=self.world.entropy("watch")
             )
         )
         return found
@@ -78,10 +74,8 @@ class WatchTests(WorldCase):
         Where no port can be opened, nothing is known.
         """
         node = self.node_behind(FULL_CONE)
-        found = Deferred.fromCoroutine(
-            takes_another_port(
-                node.host, SERVER, interface="203.0.113.200", entropy=self.world.entropy("watch")
-            )
+        found = takes_another_port(
+            node.host, SERVER, interface="203.0.113.200", entropy=self.world.entropy("watch")
         )
         self.assertIsNone(self.world.result(found))
 
