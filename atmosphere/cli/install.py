@@ -79,12 +79,16 @@ def install(
         is_strict=not is_print,
     )
     text = encode_unit(plan)
+    path = unit_path(plan.name, is_system=is_system)
+    facts = {"unit": plan.name, "path": str(path), "state": plan.state}
+    if is_print and settings.is_json:
+        print_json({**facts, "text": text, "warnings": warnings})
+        return
     if is_print:
         for each in warnings:
             note(f"atmosphere: {each}")
         print(text, end="")
         return
-    path = unit_path(plan.name, is_system=is_system)
     _check_present(path, plan, force=force)
     manager = ServiceManager(is_system=is_system)
     is_running = manager.is_running()
@@ -102,9 +106,7 @@ def install(
     if settings.is_json:
         print_json(
             {
-                "unit": plan.name,
-                "path": str(path),
-                "state": plan.state,
+                **facts,
                 "enabled": is_enabled,
                 "started": not no_start,
                 "warnings": warnings,

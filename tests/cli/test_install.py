@@ -232,6 +232,18 @@ class InstallTests(InstallCase):
         self.assertEqual(self.orders(), [])
         self.assertFalse(self.unit.parent.exists())
 
+    def test_print_json(self) -> None:
+        """
+        With C{--json} the unit is in the object, with what is to be known of it.
+        """
+        text = self.ask("install", "--print").out
+        ended = self.ask("install", "--print", "--json")
+        answer = json.loads(ended.out)
+        self.assertEqual((answer["version"], answer["text"]), (1, text))
+        self.assertEqual(answer["unit"], "atmosphere.service")
+        self.assertEqual(set(answer), {"version", "unit", "path", "state", "text", "warnings"})
+        self.assertFalse(Path(answer["path"]).exists())
+
     def test_not_ours(self) -> None:
         """
         A unit of somebody else's making is overwritten with C{--force} alone.
