@@ -144,11 +144,13 @@ def advise(
     port: int | None,
     clock_offset: float | None,
     is_udp_working: bool | None,
+    advertised: Sequence[str] = (),
 ) -> list[str]:
     """
     Say what would help, one line each, the most pressing first.
 
     @param port: our UDP port.
+    @param advertised: the addresses that the user says we are reached at.
     @param clock_offset: seconds by which the relays' clock is ahead of ours.
     @param is_udp_working: C{None} if that is not known.
     """
@@ -174,7 +176,13 @@ def advise(
             f"no answer by UDP, so {rest}: let outgoing UDP through the firewall, port 3478 first"
         )
     elif is_udp_working and main.scope is not AddressKind.LOOPBACK:
-        advice += _about_nat(main, port)
+        if main.is_behind_nat and advertised:
+            advice.append(
+                f"{', '.join(advertised)} is advertised, and was not tried: whether your router"
+                " forwards it, a peer's `atmosphere ping NAME --until-direct` shows"
+            )
+        else:
+            advice += _about_nat(main, port)
     return advice
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median_low
 from typing import Any
 from urllib.parse import urlsplit
@@ -226,7 +226,14 @@ def make_report(
         "servers": [] if measurement is None else measurement.servers(),
         "notes": notes(measurement, wanted_port, port),
         "advice": advise(
-            measurement, relays, port=port, clock_offset=clock_offset, is_udp_working=udp
+            measurement,
+            relays,
+            port=port,
+            clock_offset=clock_offset,
+            is_udp_working=udp,
+            advertised=[
+                str(replace(each, port=each.port or port or 0)) for each in config.advertise
+            ],
         ),
     }
 

@@ -39,6 +39,7 @@ class AdviceTests(SynchronousTestCase):
         measurement: Measurement | None,
         *relays: RelayFacts,
         clock_offset: float | None = None,
+        advertised: tuple[str, ...] = (),
     ) -> list[str]:
         """
         Ask for advice.
@@ -50,6 +51,7 @@ class AdviceTests(SynchronousTestCase):
             port=7777,
             clock_offset=clock_offset,
             is_udp_working=is_working,
+            advertised=advertised,
         )
 
     def assert_advice(self, given: list[str], *words: str) -> None:
@@ -107,6 +109,17 @@ class AdviceTests(SynchronousTestCase):
         Nor is there any about a server on this machine.
         """
         self.assert_advice(self.advice(measured(answer("127.0.0.1:7777", server="127.0.0.1"))))
+
+    def test_advertised(self) -> None:
+        """
+        Who has forwarded a port, and named it, is not told to do so.
+        """
+        for found in (
+            measured(answer(OUTSIDE, dial_back=DialBack.SILENT, seen=7777)),
+            measured(answer(OUTSIDE, dial_back=DialBack.SILENT, seen=9999)),
+        ):
+            given = self.advice(found, advertised=("203.0.113.7:7777",))
+            self.assert_advice(given, "203.0.113.7:7777 is advertised")
 
     def test_no_udp(self) -> None:
         """
