@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -212,7 +212,9 @@ class NodeLinks:
         self.note(peer, f"dialled by {', '.join(map(way_text, ways)) or 'no way'}")
 
         def failed(failure: Failure) -> Failure:
-            self.note(peer, f"not reached: {failure.getErrorMessage()}")
+            is_given_up = failure.check(CancelledError) is not None
+            why = "nobody waits for it any more" if is_given_up else failure.getErrorMessage()
+            self.note(peer, f"not reached: {why}")
             return failure
 
         return self.endpoint.dial(peer, ways).addErrback(failed)

@@ -129,6 +129,6 @@ class UNIXService(Service):
                 self._address.close()
                 self._address = None
             if isinstance(result, Failure):
-                result.raiseException()
+                result.trap(FileNotFoundError)  # the directory was removed, and the socket with it
 
         return stopped.addBoth(forget)

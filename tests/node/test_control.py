@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -308,3 +309,13 @@ class SocketTests(TestCase):
         self.assertEqual(os.listdir(deep), ["control.sock"])
         await service.stopService()
         self.assertEqual(os.listdir(deep), [])
+
+    async def test_directory_is_gone(self) -> None:
+        """
+        A service whose directory was removed stops all the same.
+        """
+        service = self.service(self.path)
+        service.startService()
+        shutil.rmtree(self.directory)
+        await service.stopService()
+        self.assertFalse(service.running)

@@ -4,6 +4,7 @@ Tests for L{atmosphere.node.links}.
 
 from __future__ import annotations
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.protocol import Protocol
 from typing_extensions import override
 
@@ -152,6 +153,20 @@ class LinksTests(WorldCase):
         self.world.network.advance(0.5)
         self.assertFalse(self.link.is_open)
         self.world.until(lambda: self.here.is_linked(self.there), 10)
+
+    def test_given_up(self) -> None:
+        """
+        A dial that nobody waits for any more is noted with that reason.
+        """
+        other = self.world.node("boston", "198.51.100.3")
+        self.world.join(self.here, other)
+        self.world.network.cut(self.here.host, other.host)
+        self.world.relay_host.kill(is_silent=True)
+        links, peer = self.here.service.links, other.key.node_id
+        self.world.until(lambda: not self.here.is_linked(other), 60)
+        links.connect(peer).addErrback(lambda failure: failure.trap(CancelledError)).cancel()
+        notes = [each.text for each in links.history.of(peer)]
+        self.assertIn("not reached: nobody waits for it any more", notes)
 
     def test_late_address(self) -> None:
         """
