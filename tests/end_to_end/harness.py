@@ -314,10 +314,12 @@ class Relay:
 
     def start(self) -> None:
         """
-        Start it, and wait until it listens.
+        Start it, and wait until it listens and has said so.
         """
         self.program = self._case.start(self._program, *self._arguments)
-        self._case.wait_until(lambda: can_connect(self.port), "the relay listens")
+        self._case.wait_until(
+            lambda: can_connect(self.port) and "\n" in self.program.out, "the relay listens"
+        )
 
     def kill(self) -> None:
         """
