@@ -1,5 +1,5 @@
 """
-The original's network names: where they are, and which arguments they take.
+The original's names: where they are, and which arguments they take.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere import network
+from atmosphere.mesh import join
 from atmosphere.network import nat, relay, stun
 
 PLACES: dict[str, tuple[str, ...]] = {
@@ -68,17 +69,31 @@ SIGNATURES: tuple[tuple[Any, str], ...] = (
     (relay.RelayClient.receive, "self, timeout=None"),
     (relay.find_best_relay, "relays=None"),
     (relay.start_relay_server, "host='0.0.0.0', port=8080"),
+    (join.MeshJoin, "identity"),
+    (join.MeshJoin.build_join_request, "self, capabilities=None"),
+    (join.MeshJoin.join_by_code, "self, code"),
+    (join.MeshJoin.join_by_endpoint, "self, endpoint, mesh_id=None"),
+    (join.MeshJoin.join_by_discovery, "self, mesh_id"),
+    (join.MeshJoin.close, "self"),
+    (join.generate_join_code, "mesh, endpoint, validity_hours=24"),
+    (
+        join.generate_join_code_with_discovery,
+        "mesh, local_port, public_endpoint=None, relay_urls=None, validity_hours=24",
+    ),
 )
+
+#: Arguments that were not there; all of them by keyword.
+OURS = ("world", "on_waiting", "options")
 
 
 def arguments(function: Any) -> str:
     """
-    Write a signature without its types, and without C{world}, which is ours.
+    Write a signature without its types, and without what is L{OURS}.
     """
     return ", ".join(
         each.name if each.default is Parameter.empty else f"{each.name}={each.default!r}"
         for each in signature(function).parameters.values()
-        if each.name != "world"
+        if each.name not in OURS
     )
 
 
@@ -101,6 +116,22 @@ class NameTests(SynchronousTestCase):
                     f"{place}.{name}",
                 )
             self.assertEqual(dir(module), sorted(module.__all__))
+
+    def test_mesh_places(self) -> None:
+        """
+        The names of the mesh are where they were too; C{mesh.network} has the network's.
+        """
+        joining = ("JoinCode", "MeshJoin", "generate_join_code")
+        for name in (*joining, "generate_join_code_with_discovery"):
+            self.assertIn(name, join.__all__)
+            self.assertEqual(getattr(join, name).__name__, name)
+        mesh = import_module("atmosphere.mesh")
+        for name in ("Node", "NodeIdentity", "MeshIdentity"):
+            self.assertIn(name, mesh.__all__)
+            self.assertEqual(getattr(mesh, name).__name__, name)
+        names = import_module("atmosphere.mesh.network")
+        for name in PLACES["atmosphere.network"]:
+            self.assertIs(getattr(names, name), getattr(network, name), name)
 
     def test_arguments(self) -> None:
         """
