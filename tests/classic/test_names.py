@@ -71,8 +71,8 @@ SIGNATURES: tuple[tuple[Any, str], ...] = (
     (relay.start_relay_server, "host='0.0.0.0', port=8080"),
     (join.MeshJoin, "identity"),
     (join.MeshJoin.build_join_request, "self, capabilities=None"),
-    (join.MeshJoin.join_by_code, "self, code"),
-    (join.MeshJoin.join_by_endpoint, "self, endpoint, mesh_id=None"),
+    (join.MeshJoin.join_by_code, "self, code, *, timeout=None"),
+    (join.MeshJoin.join_by_endpoint, "self, endpoint, mesh_id=None, *, timeout=None"),
     (join.MeshJoin.join_by_discovery, "self, mesh_id"),
     (join.MeshJoin.close, "self"),
     (join.generate_join_code, "mesh, endpoint, validity_hours=24"),
@@ -88,13 +88,18 @@ OURS = ("world", "on_waiting", "options")
 
 def arguments(function: Any) -> str:
     """
-    Write a signature without its types, and without what is L{OURS}.
+    Write a signature without its types, and without what is L{OURS}; behind a star
+    stands what goes by keyword only.
     """
-    return ", ".join(
-        each.name if each.default is Parameter.empty else f"{each.name}={each.default!r}"
-        for each in signature(function).parameters.values()
-        if each.name not in OURS
-    )
+    written: list[str] = []
+    for each in signature(function).parameters.values():
+        if each.name in OURS:
+            continue
+        if each.kind is Parameter.KEYWORD_ONLY and "*" not in written:
+            written.append("*")
+        is_needed = each.default is Parameter.empty
+        written.append(each.name if is_needed else f"{each.name}={each.default!r}")
+    return ", ".join(written)
 
 
 class NameTests(SynchronousTestCase):
