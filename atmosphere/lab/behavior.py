@@ -16,6 +16,7 @@ from twisted.internet.protocol import Protocol
 from atmosphere.network.stun.behavior import Behavior, DialBack
 from atmosphere.network.stun.client import measure_behavior
 
+from .carriers import measure_hairpin
 from .kinds import Expected, Kind
 from .places import SERVERS, STUN, STUN_IPV6, TCP_PORTS
 
@@ -32,15 +33,18 @@ async def measure(reactor: Any, kind: Kind, *, entropy: Callable[[int], bytes]) 
     Measure what is before this machine.
 
     @param kind: it says which families there should be.
-    @return: C{ipv4}, C{ipv6} (C{None} if there should be none) and C{tcp}, the ports
-        that were reached.
+    @return: C{ipv4}, C{ipv6} (C{None} if there should be none), C{tcp}, the ports
+        that were reached, and C{hairpin} (C{None} if nobody looked).
     """
     asking = [measure_behavior(reactor, [STUN], entropy=entropy)]
     if kind.expected_by_ipv6 is not None:
         asking.append(measure_behavior(reactor, [STUN_IPV6], entropy=entropy))
     tcp = [port for port in TCP_PORTS if await _is_reached(reactor, port)]
     facts = [_facts(await each) for each in asking]
-    return {"ipv4": facts[0], "ipv6": facts[1] if len(facts) > 1 else None, "tcp": tcp}
+    is_asked = kind.expected.hairpin is not None
+    hairpin = await measure_hairpin(reactor, entropy=entropy) if is_asked else None
+    ipv6 = facts[1] if len(facts) > 1 else None
+    return {"ipv4": facts[0], "ipv6": ipv6, "tcp": tcp, "hairpin": hairpin}
 
 
 async def _is_reached(reactor: Any, port: int) -> bool:
@@ -89,6 +93,8 @@ def complaints(kind: Kind, facts: JSON, public: str) -> list[str]:
         found += [f"IPv6 {each}" for each in _compare(kind.expected_by_ipv6, facts["ipv6"])]
     if tuple(facts["tcp"]) != kind.expected.tcp:
         found.append(f"TCP reaches the ports {facts['tcp']}, not {list(kind.expected.tcp)}")
+    if facts["hairpin"] != kind.expected.hairpin:
+        found.append(f"hairpin is {facts['hairpin']!r}, not {kind.expected.hairpin!r}")
     return found
 
 
@@ -128,4 +134,6 @@ def describe(facts: JSON) -> str:
             continue
         nat = f"NAT mapping {each['mapping']}" if each["behind_nat"] else "no NAT"
         texts.append(f"{name} seen at {each['public']}, {nat}, filter {each['filtering']}")
+    if facts["hairpin"] is not None:
+        texts.append(f"hairpin: {'yes' if facts['hairpin'] else 'no'}")
     return "; ".join(texts)

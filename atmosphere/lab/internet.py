@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from .behavior import complaints
+from .carriers import carrier_rules
 from .kinds import Kind, router_rules
 from .namespaces import LabError, Namespace
 from .places import (
@@ -38,7 +39,8 @@ class Home:
     One home.
 
     @ivar kind: what it is like.
-    @ivar number: from 1; with it go the addresses.
+    @ivar number: from 1; with it go the public addresses, so that homes which share
+        their uplink have the same.
     @ivar host: the machine in it.
     @ivar edge: what its uplink is plugged into: a router, or the machine itself.
     @ivar routers: its routers with the rules of each, the one next to the machine first.
@@ -152,14 +154,15 @@ class Internet:
         for address in SERVERS_IPV6:
             self.middle.ip("address", "add", f"{address}/128", "dev", "lo")
         servers = self.programs.start(self.middle, "servers", "lab", "internal", "servers")
-        lan: Home | None = None
+        first: dict[Kind, Home] = {}
         for number, kind in enumerate(self._wanted, 1):
-            if kind is Kind.SAME_LAN and lan is not None:
-                home = self._join_lan(lan)
+            shared = first.get(kind) if kind.is_shared else None
+            if shared is None:
+                home = first[kind] = self._make_home(number, kind)
+            elif kind is Kind.SAME_LAN:
+                home = self._join_lan(shared)
             else:
-                home = self._make_home(number, kind)
-            if kind is Kind.SAME_LAN and lan is None:
-                lan = home
+                home = self._make_home(number, kind, shared)
             self.homes.append(home)
         self._lay_cables()
         for home in {home.number: home for home in self.homes}.values():
@@ -169,9 +172,11 @@ class Internet:
                 router.load_rules(rules)
         servers.wait_for("ready")
 
-    def _make_home(self, number: int, kind: Kind) -> Home:
+    def _make_home(self, number: int, kind: Kind, shared: Home | None = None) -> Home:
         """
         Make a home without its uplink.
+
+        @param shared: one that is behind the same carrier.
         """
         host = self._namespace(f"host {number}")
         if kind is Kind.NONE:
@@ -193,6 +198,8 @@ class Internet:
             host.ip("-6", "route", "add", "default", "via", f"{prefix}:1")
         if kind is Kind.CGNAT:
             self._add_carrier(home)
+        elif kind.shares_carrier:
+            self._share_carrier(home, shared)
         return home
 
     def _into_lan(self, router: Namespace, host: Namespace, number: int) -> None:
@@ -220,18 +227,48 @@ class Internet:
         Put a home's router behind the NAT of a carrier.
         """
         carrier = self._namespace(f"carrier {home.number}", forwards=True)
-        network = CARRIER.format(home.number)
+        own = self._lead_to_carrier(home, carrier, home.number, "inside")
+        home.routers.append((carrier, router_rules(Kind.PORT_RESTRICTED, own)))
+        home.edge = carrier
+
+    def _share_carrier(self, home: Home, shared: Home | None) -> None:
+        """
+        Put a home's router behind the NAT of a carrier that has other homes too.
+
+        @param shared: the first of them; C{None} if this is.
+        """
+        of_kind = [at for at, kind in enumerate(self._wanted, 1) if kind is home.kind]
+        number = home.number
+        if shared is None:
+            carrier = self._namespace(f"carrier {number}", forwards=True)
+        else:
+            carrier, home.number = shared.edge, shared.number
+        self._lead_to_carrier(home, carrier, number, f"inside{number}")
+        subscribers = {each: f"{CARRIER.format(at)}.2" for each, at in enumerate(of_kind, 1)}
+        hairpins = home.kind is Kind.SAME_CGNAT_HAIRPIN
+        rules = carrier_rules(home.public, subscribers, hairpins=hairpins)
+        home.routers.append((carrier, rules))
+        home.edge = carrier
+
+    def _lead_to_carrier(self, home: Home, carrier: Namespace, number: int, name: str) -> str:
+        """
+        Lay the cable from a home's router to its carrier.
+
+        @param number: of the network between them.
+        @param name: the carrier's end.
+        @return: the address of the home's end.
+        """
+        network = CARRIER.format(number)
         cable = ("type", "veth", "peer", "outside", "netns", home.edge.path)
-        carrier.ip("link", "add", "inside", *cable)
-        for namespace, name, address in (
-            (carrier, "inside", f"{network}.1/24"),
+        carrier.ip("link", "add", name, *cable)
+        for namespace, end, address in (
+            (carrier, name, f"{network}.1/24"),
             (home.edge, "outside", f"{network}.2/24"),
         ):
-            namespace.ip("address", "add", address, "dev", name)
-            namespace.ip("link", "set", name, "up")
+            namespace.ip("address", "add", address, "dev", end)
+            namespace.ip("link", "set", end, "up")
         home.edge.ip("route", "add", "default", "via", f"{network}.1")
-        home.routers.append((carrier, router_rules(Kind.PORT_RESTRICTED, f"{network}.2")))
-        home.edge = carrier
+        return f"{network}.2"
 
     def _lay_cables(self) -> None:
         """

@@ -37,6 +37,8 @@ class Kind(Enum):
     TCP_443_ONLY = "tcp-443-only"
     SAME_LAN = "same-lan"
     IPV6 = "ipv6"
+    SAME_CGNAT = "same-cgnat"
+    SAME_CGNAT_HAIRPIN = "same-cgnat-hairpin"
 
     @property
     def words(self) -> str:
@@ -44,6 +46,20 @@ class Kind(Enum):
         What stands there, for people.
         """
         return _WORDS[self]
+
+    @property
+    def is_shared(self) -> bool:
+        """
+        Whether two of these have something in common: a LAN, or the NAT of a carrier.
+        """
+        return self in (Kind.SAME_LAN, *_SHARED_CARRIERS)
+
+    @property
+    def shares_carrier(self) -> bool:
+        """
+        Whether two of these are behind one carrier.
+        """
+        return self in _SHARED_CARRIERS
 
     @property
     def expected(self) -> Expected:
@@ -71,12 +87,15 @@ class Expected:
     @ivar mapping: on what mappings depend; C{None} if no UDP goes through.
     @ivar filtering: on what it depends who is let in; likewise.
     @ivar tcp: which of C{places.TCP_PORTS} can be reached.
+    @ivar hairpin: whether what is sent to the public address comes back in; C{None} if
+        that is not looked at.
     """
 
     is_behind_nat: bool = True
     mapping: Dependence | None = None
     filtering: Dependence | None = None
     tcp: tuple[int, ...] = (443, 8080)
+    hairpin: bool | None = None
 
     @property
     def udp(self) -> bool:
@@ -97,7 +116,11 @@ _WORDS = {
     Kind.TCP_443_ONLY: "a firewall that lets nothing out but TCP to port 443",
     Kind.SAME_LAN: "a LAN behind a port-restricted NAT; two of these are one and the same LAN",
     Kind.IPV6: "IPv6 behind a stateful firewall, and IPv4 behind a port-restricted NAT",
+    Kind.SAME_CGNAT: "cgnat; two of these share one carrier, whose NAT leads nothing back in",
+    Kind.SAME_CGNAT_HAIRPIN: "cgnat; two of these share one carrier, that leads them to each other",
 }
+
+_SHARED_CARRIERS = (Kind.SAME_CGNAT, Kind.SAME_CGNAT_HAIRPIN)
 
 _EXPECTED = {
     Kind.NONE: Expected(is_behind_nat=False, mapping=_FREE, filtering=_FREE),
@@ -106,6 +129,8 @@ _EXPECTED = {
     Kind.SYMMETRIC: Expected(mapping=_BY_PORT, filtering=_BY_PORT),
     Kind.UDP_BLOCKED: Expected(),
     Kind.TCP_443_ONLY: Expected(tcp=(443,)),
+    Kind.SAME_CGNAT: Expected(mapping=_FREE, filtering=_BY_PORT, hairpin=False),
+    Kind.SAME_CGNAT_HAIRPIN: Expected(mapping=_FREE, filtering=_BY_PORT, hairpin=True),
 }
 
 
@@ -127,6 +152,8 @@ def prospect(one: Kind, two: Kind) -> Prospect:
     Say what can be hoped for between two homes.
     """
     if not (one.expected.udp and two.expected.udp):
+        return Prospect.RELAYED
+    if one is two is Kind.SAME_CGNAT:
         return Prospect.RELAYED
     mappings = {one.expected.mapping, two.expected.mapping}
     if mappings == {_FREE}:
@@ -157,9 +184,12 @@ def parse_pair(text: str) -> tuple[Kind, Kind]:
 
 def all_pairs() -> Iterable[tuple[Kind, Kind]]:
     """
-    List each pair of kinds once.
+    List each pair of kinds once. Homes behind one carrier are listed with each other
+    alone: to all others they are C{cgnat}.
     """
-    return combinations_with_replacement(Kind, 2)
+    for one, two in combinations_with_replacement(Kind, 2):
+        if one is two or not (one.shares_carrier or two.shares_carrier):
+            yield one, two
 
 
 #: What every router does: what goes out is translated, and nothing comes in unasked.

@@ -48,6 +48,7 @@ def facts(kind: Kind, like: Kind | None = None, **changes: Any) -> dict[str, Any
         "ipv4": measured((like or kind).expected, **changes),
         "ipv6": measured(kind.expected_by_ipv6),
         "tcp": list((like or kind).expected.tcp),
+        "hairpin": (like or kind).expected.hairpin,
     }
 
 
@@ -84,6 +85,8 @@ class ComplaintTests(SynchronousTestCase):
         self.assertEqual(found, "seen at 100.64.1.2, not 45.77.1.2")
         (found,) = complaints(Kind.SAME_LAN, facts(Kind.SAME_LAN, is_certain=False), PUBLIC)
         self.assertIn("is_certain", found)
+        (found,) = complaints(Kind.SAME_CGNAT, facts(Kind.SAME_CGNAT) | {"hairpin": True}, PUBLIC)
+        self.assertEqual(found, "hairpin is True, not False")
 
     def test_ipv6(self) -> None:
         """

@@ -45,6 +45,23 @@ class KindTests(LabTestCase):
         self.assertIs(one.edge, two.edge)
         self.assertEqual([one.public, two.public], ["45.77.1.2"] * 2)
 
+    def test_one_carrier(self) -> None:
+        """
+        Two that are behind the same carrier have routers of their own and one public
+        address, and what the carrier leads back in was looked at.
+        """
+        for kind, hairpins in ((Kind.SAME_CGNAT, False), (Kind.SAME_CGNAT_HAIRPIN, True)):
+            internet = self.internet(kind, kind)
+            internet.verify()
+            one, two = internet.homes
+            self.assertIs(one.edge, two.edge)
+            self.assertIsNot(one.routers[0][0], two.routers[0][0])
+            self.assertEqual(one.routers[1], two.routers[1])
+            self.assertEqual([one.public, two.public], ["45.77.1.2"] * 2)
+            for home in internet.homes:
+                assert home.behavior is not None
+                self.assertIs(home.behavior["hairpin"], hairpins)
+
     def test_lie(self) -> None:
         """
         A home that is not what it is called is not trusted, and the error says why.

@@ -7,6 +7,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.errors import ConfigurationError
+from atmosphere.lab.carriers import MAX_HOMES, carrier_rules
 from atmosphere.lab.kinds import Kind, Prospect, all_pairs, parse_pair, prospect, router_rules
 
 
@@ -39,10 +40,13 @@ class PairTests(SynchronousTestCase):
 
     def test_all(self) -> None:
         """
-        There are 55 pairs of ten kinds, and each is there once.
+        There are 55 pairs of ten kinds, and each is there once; homes behind one carrier
+        are there with each other alone.
         """
         pairs = [frozenset(pair) for pair in all_pairs()]
-        self.assertEqual((len(pairs), len(set(pairs))), (55, 55))
+        self.assertEqual((len(pairs), len(set(pairs))), (57, 57))
+        for kind in (Kind.SAME_CGNAT, Kind.SAME_CGNAT_HAIRPIN):
+            self.assertEqual([pair for pair in pairs if kind in pair], [frozenset({kind})])
 
 
 class ProspectTests(SynchronousTestCase):
@@ -55,7 +59,7 @@ class ProspectTests(SynchronousTestCase):
         NATs that keep their ports are no obstacle to each other.
         """
         easy = {Kind.NONE, Kind.FULL_CONE, Kind.ADDRESS_RESTRICTED, Kind.PORT_RESTRICTED}
-        easy |= {Kind.CGNAT, Kind.SAME_LAN, Kind.IPV6}
+        easy |= {Kind.CGNAT, Kind.SAME_LAN, Kind.IPV6, Kind.SAME_CGNAT_HAIRPIN}
         for one in easy:
             for two in easy:
                 self.assertIs(prospect(one, two), Prospect.DIRECT)
@@ -71,6 +75,16 @@ class ProspectTests(SynchronousTestCase):
         for hard in (Kind.PORT_RESTRICTED, Kind.CGNAT, Kind.SAME_LAN, Kind.IPV6):
             self.assertIs(prospect(hard, Kind.SYMMETRIC), Prospect.HARD)
         self.assertIs(prospect(Kind.SYMMETRIC, Kind.SYMMETRIC), Prospect.RELAYED)
+
+    def test_one_carrier(self) -> None:
+        """
+        Behind one carrier that does not lead back in, two stay on the relay; with all others
+        each of them is as behind any carrier.
+        """
+        same = Kind.SAME_CGNAT
+        self.assertIs(prospect(same, same), Prospect.RELAYED)
+        for other in (Kind.NONE, Kind.SYMMETRIC, Kind.CGNAT, Kind.UDP_BLOCKED):
+            self.assertIs(prospect(same, other), prospect(Kind.CGNAT, other))
 
     def test_without_udp(self) -> None:
         """
@@ -96,6 +110,23 @@ class RulesTests(SynchronousTestCase):
             self.assertEqual(rules.count("{"), rules.count("}"))
             self.assertIn('iifname "outside" drop', rules)
             self.assertTrue(kind.words)
+
+    def test_carrier(self) -> None:
+        """
+        A carrier has a block of ports for each of its homes, and leads back in only if it
+        should.
+        """
+        homes = {number: f"100.64.{number}.2" for number in range(1, MAX_HOMES + 1)}
+        closed, open_ = (
+            carrier_rules("45.77.1.2", homes, hairpins=is_so) for is_so in (False, True)
+        )
+        for rules in (closed, open_):
+            self.assertEqual(rules.count("{"), rules.count("}"))
+            self.assertIn('iifname "outside" drop', rules)
+            for number, block in ((1, "0x4000"), (2, "0x8000"), (3, "0xc000")):
+                self.assertRegex(rules, rf"ip saddr 100\.64\.{number}\.2 .*{block}")
+        self.assertNotIn("dnat to", closed)
+        self.assertIn("dnat to", open_)
 
     def test_dual(self) -> None:
         """
