@@ -31,6 +31,15 @@ PACE = 0.05
 #: The share of the process's budget of checks that is kept for ways that work.
 RESERVE = 0.2
 
+#: What a full-size check to an address that never answered counts in that budget, so
+#: that the bytes that strangers may get in a second stay what they are with small ones.
+BOLD_COST = 6
+
+#: Full-size checks of one link to addresses that never were heard of: so many at
+#: once, and then one in so many seconds.
+BOLD_AT_ONCE = 4
+BOLD_PAUSE = 15.0
+
 #: Tokens within which a budget counts as reached, as in L{atmosphere.rate}.
 GRAIN = 1e-4
 
@@ -72,6 +81,7 @@ class Checker:
         self._budget = budget
         self._least_level = 1 + RESERVE * (budget.burst - 1)
         self._answers = TokenBucket(ANSWERS_PER_SECOND, ANSWERS_PER_SECOND)
+        self._bold = TokenBucket(1 / BOLD_PAUSE, BOLD_AT_ONCE)
         self._next_slot = float("-inf")
         self._next_time: float | None = None
         self._outbox: list[tuple[bytes, Way]] = []
@@ -115,8 +125,9 @@ class Checker:
                 return None
             if isinstance(way, RelayedWay) and self.is_open:
                 known.start(now)
-        known.heard(now, is_full=len(data) >= FULL_SIZE, heartbeat=self._heartbeat())
-        known.poke(now)
+        is_full = len(data) >= FULL_SIZE
+        known.heard(now, is_full=is_full, heartbeat=self._heartbeat())
+        known.call(now, is_full=is_full)
         return known
 
     def answer_received(
@@ -161,14 +172,21 @@ class Checker:
             if known.wants_check(now) and is_allowed(known.way, self.policy)
         ]
         for known in sorted(due, key=self._urgency):
-            if known.is_stranger and now < self._next_slot:
+            if self._has_to_wait(known) and now < self._next_slot:
                 continue
             least = 1 if known.state is WayState.SUCCEEDED else self._least_level
             if self._budget.level(now) + GRAIN >= least and self._budget.take(1, now):
                 ready.append((self._check(known, now, is_hurried), known.way))
         return ready
 
-    def _urgency(self, known: KnownWay) -> tuple[bool, bool, bool, int]:
+    def _has_to_wait(self, known: KnownWay) -> bool:
+        """
+        Say whether checks by a way keep the pace: an address that never answered, and
+        none that the peer named and that a check of it came from.
+        """
+        return known.is_stranger and not (known.is_called and known.is_told)
+
+    def _urgency(self, known: KnownWay) -> tuple[bool, bool, bool, bool, bool, int]:
         """
         Order ways by who gets the next check.
         """
@@ -176,8 +194,23 @@ class Checker:
             known.way != self.active,
             known.state is not WayState.ANSWERED,
             known.state is not WayState.SUCCEEDED,
+            not known.is_called,
+            known.is_unlikely,
             -known.priority,
         )
+
+    def _may_be_bold(self, known: KnownWay, now: float) -> bool:
+        """
+        Say whether an address that never answered may get a full-size check now,
+        and count it. One token was taken for it already.
+        """
+        rest = BOLD_COST - 1
+        if self._budget.level(now) + GRAIN < self._least_level - 1 + rest:
+            return False
+        if not known.is_called_in_full and not self._bold.take(1, now):
+            return False
+        self._budget.charge(rest, now)
+        return True
 
     def _check(self, known: KnownWay, now: float, is_hurried: bool) -> bytes:
         """
@@ -185,11 +218,13 @@ class Checker:
         """
         is_active = known.way == self.active
         is_full = known.wants_full_size(is_active and self.is_loaded)
+        if is_full and known.is_stranger:
+            is_full = self._may_be_bold(known, now)
         if is_active:
             self.is_loaded = False
-        if known.is_stranger:
+        if self._has_to_wait(known):
             self._next_slot = now + PACE
-        known.check_sent(now, is_hurried=is_hurried)
+        known.check_sent(now, is_hurried=is_hurried, is_full=is_full)
         return self.conversation.new_check(
             known.way, now, is_full=is_full, priority=PEER_REFLEXIVE_PRIORITY
         )
@@ -213,7 +248,8 @@ class Checker:
             if known.trusted_until is not None:
                 times.append(known.trusted_until)
             if known.due is not None and is_allowed(known.way, self.policy):
-                times.append(max(known.due, self._next_slot) if known.is_stranger else known.due)
+                has_to_wait = self._has_to_wait(known)
+                times.append(max(known.due, self._next_slot) if has_to_wait else known.due)
         return min(times, default=None)
 
     def wait_for_budget(self, now: float) -> float:

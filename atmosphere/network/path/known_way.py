@@ -31,6 +31,9 @@ FIRST_PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 3.0)
 MAX_FIRST_CHECKS = len(FIRST_PAUSES)
 MAX_FULL_CHECKS = 6
 
+#: Full-size checks, of the first ones, to an address that never answered.
+MAX_BOLD_CHECKS = 3
+
 SHORTEST_PAUSE = 0.2
 LONGEST_PAUSE = 1.0
 SUSPECT_AFTER = 3
@@ -73,6 +76,9 @@ class KnownWay:
         for never.
     @ivar has_answered: whether it ever answered a check, or carried the handshake.
     @ivar is_too_small: it failed because it answers and does not carry full-size data.
+    @ivar is_unlikely: a private address, and nothing says that the peer is near.
+    @ivar is_called: a check of the peer came by it since ours left last.
+    @ivar is_called_in_full: and was of full size.
     @ivar last_heard: when an authentic datagram last came by it.
     @ivar last_answered: when a check was last answered by it.
     @ivar last_sent: when a check last left by it.
@@ -81,6 +87,7 @@ class KnownWay:
     """
 
     __slots__ = (
+        "_bold_tries",
         "_falls",
         "_full_in",
         "_full_out",
@@ -91,7 +98,10 @@ class KnownWay:
         "_tries",
         "due",
         "has_answered",
+        "is_called",
+        "is_called_in_full",
         "is_too_small",
+        "is_unlikely",
         "last_answered",
         "last_heard",
         "last_sent",
@@ -115,12 +125,14 @@ class KnownWay:
         self.trusted_until: float | None = None
         self.has_answered = False
         self.is_too_small = False
+        self.is_unlikely = False
+        self.is_called = self.is_called_in_full = False
         self.last_heard: float | None = None
         self.last_answered: float | None = None
         self.last_sent = float("-inf")
         self.unanswered = 0
         self.quality = Quality()
-        self._tries = 0
+        self._tries = self._bold_tries = 0
         self._full_out = self._full_in = False
         self._round_trips: deque[float] = deque(maxlen=5)
         self._look_pause = 0.0
@@ -184,10 +196,15 @@ class KnownWay:
         """
         Say whether the next check is a full-size one.
 
+        An address that never answered gets one where it pays: the first check, if
+        the peer named the address, and in return for one of the peer's. Those that
+        are repeated are small, so that a way is found that carries no more.
+
         @param is_loaded: the way carried data since its last check.
         """
         if self.is_stranger:
-            return False
+            is_first = self.is_told and self.state is WayState.WAITING
+            return (is_first or self.is_called_in_full) and self._bold_tries < MAX_BOLD_CHECKS
         return is_loaded or not (self._full_out and self._full_in)
 
     def _is_exhausted(self) -> bool:
@@ -245,13 +262,16 @@ class KnownWay:
         elif self.state is not WayState.LOST and (self.is_told or self.has_answered):
             self.start(now, self.reason)
 
-    def check_sent(self, now: float, *, is_hurried: bool = False) -> None:
+    def check_sent(self, now: float, *, is_hurried: bool = False, is_full: bool = False) -> None:
         """
         A check left by this way.
 
         @param is_hurried: no way is left, so a failed one is tried often.
+        @param is_full: it was of full size.
         """
         self.last_sent = now
+        self.is_called = self.is_called_in_full = False
+        self._bold_tries += is_full
         self.quality.sent(now)
         self.unanswered += 1
         self._tries += 1
@@ -324,9 +344,19 @@ class KnownWay:
             if self.state is WayState.ANSWERED:
                 self._promote(now, heartbeat)
 
+    def call(self, now: float, *, is_full: bool) -> None:
+        """
+        A check of the peer came by this way: return it (triggered check).
+
+        @param is_full: it was of full size.
+        """
+        self.is_called = True
+        self.is_called_in_full |= is_full
+        self.poke(now)
+
     def poke(self, now: float) -> None:
         """
-        Something came by this way that makes a check worth while (triggered check).
+        Something came by this way that makes a check worth while.
         """
         match self.state:
             case WayState.WAITING:
@@ -421,7 +451,7 @@ class KnownWay:
         Take back what was proven.
         """
         self.trusted_until = None
-        self.unanswered = self._tries = 0
+        self.unanswered = self._tries = self._bold_tries = 0
         self._full_out = self._full_in = False
         self._round_trips.clear()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from atmosphere.addresses import AddressKind, TransportAddress, address_kind
 from atmosphere.network.nat.candidates import (
     AddressRules,
     Candidate,
@@ -32,6 +33,13 @@ NAMED_AT_ONCE = 48
 NAMED_PER_SECOND = 0.5
 
 PEER_REFLEXIVE_PRIORITY = candidate_priority(CandidateType.PEER_REFLEXIVE)
+
+
+def _is_private(address: TransportAddress) -> bool:
+    """
+    Say whether an address means another machine in another network.
+    """
+    return address_kind(address.packed) is AddressKind.PRIVATE
 
 
 class WayTable:
@@ -159,12 +167,15 @@ class WayTable:
                 else:
                     known.origin = CandidateType.PEER_REFLEXIVE
         for named, candidate in told.items():
-            old = self._ways.get(named)
-            if old is not None:
-                old.origin, old.priority = candidate.type, candidate.priority
-            elif self._count(is_direct=True) >= MAX_DIRECT or not self._named.take(1, now):
-                refused.append((named, "the peer names too many addresses"))
-            else:
-                self._add(named, candidate.type, candidate.priority)
+            entry = self._ways.get(named)
+            if entry is None:
+                if self._count(is_direct=True) >= MAX_DIRECT or not self._named.take(1, now):
+                    refused.append((named, "the peer names too many addresses"))
+                    continue
+                entry = self._add(named, candidate.type, candidate.priority)
+            entry.origin, entry.priority = candidate.type, candidate.priority
+            # Many homes have 192.168.1.0/24: without a sign that it is the same one,
+            # an address in it is looked at when the others were.
+            entry.is_unlikely = not is_near and _is_private(candidate.address)
         self.refused = dict(refused)
         return refused

@@ -56,15 +56,72 @@ class CheckerTests(SynchronousTestCase):
 
     def test_open(self) -> None:
         """
-        Both ways are checked at once: the relayed one in full size.
+        Both ways are checked at once, in full size.
         """
         self.assertFalse(self.checker.take_credentials(PathOffer("abcd", "p" * 22)))
         self.assertFalse(self.checker.take_credentials(PathOffer("abcd", "p" * 22)))
         self.assertTrue(self.checker.take_credentials(PathOffer("efgh", "p" * 22)))
         self.checker.is_open = True
         sent = self.checker.datagrams_to_send(0.0, is_hurried=False)
-        self.assertEqual(sorted(len(data) == 1200 for data, _ in sent), [False, True])
+        self.assertEqual([len(data) for data, _ in sent], [1200, 1200])
         self.assertEqual(self.checker.next_time(), 0.2)
+
+    def test_bold(self) -> None:
+        """
+        Four addresses that never answered get a full-size first check, and one more
+        every 15 s; each counts as six checks, and there is none where too few are left.
+        """
+        self.checker.take_credentials(PathOffer("abcd", "p" * 22))
+        self.checker.is_open = True
+        self.budget.burst = self.budget.rate = 1000
+        self.budget.charge(-900, 0.0)
+        told = [host(TransportAddress("10.0.0.3", 2000 + each)) for each in range(10)]
+        self.ways.tell(told, 0.0, is_near=True, keep=None)
+        lengths = []
+        now = 0.0
+        for known in self.ways:
+            known.start(now) if known.way != RELAY_TO_B else known.lose(now, "gone")
+        for _ in range(10):
+            level = self.budget.level(now)
+            ((data, _),) = self.checker.datagrams_to_send(now, is_hurried=False)
+            lengths.append(len(data))
+            self.assertAlmostEqual(level - self.budget.level(now), 6 if len(data) == 1200 else 1)
+            now += 0.05
+        self.assertEqual(lengths, [1200] * 4 + [92] * 6)
+
+    def test_bold_without_budget(self) -> None:
+        """
+        Where the process has few checks left, none counts as six.
+        """
+        self.checker.take_credentials(PathOffer("abcd", "p" * 22))
+        self.checker.is_open = True
+        self.budget.charge(4.0, 0.0)
+        sent = self.checker.datagrams_to_send(0.0, is_hurried=False)
+        self.assertEqual({way: len(data) for data, way in sent}, {RELAY_TO_B: 1200, TO_B: 92})
+        self.assertAlmostEqual(self.budget.level(0.0), 4.0)
+
+    def test_called(self) -> None:
+        """
+        Where a check of the peer came from ours does not keep the pace, if the peer
+        named that address too, and is of full size if the peer's was.
+        """
+        self.budget.charge(-20, 0.0)
+        self.checker.take_credentials(PathOffer("abcd", "p" * 22))
+        self.checker.is_open = True
+        other = DirectWay(TransportAddress("10.0.0.3", 2000))
+        self.ways.tell([host(B), host(other.address)], 0.0, is_near=True, keep=None)
+        relay, first, second = self.ways
+        relay.lose(0.0, "gone")
+        second.due = None
+        first.start(0.0)
+        self.assertEqual(len(self.checker.datagrams_to_send(0.0, is_hurried=False)), 1)
+        second.start(0.0)
+        self.assertEqual(self.checker.next_time(), 0.05)
+        self.assertIs(self.ways.get(other), second)
+        second.call(0.01, is_full=True)
+        self.assertEqual(self.checker.next_time(), 0.0)
+        ((data, way),) = self.checker.datagrams_to_send(0.01, is_hurried=False)
+        self.assertEqual((way, len(data)), (other, 1200))
 
     def test_policy(self) -> None:
         """

@@ -189,13 +189,45 @@ class StateTests(SynchronousTestCase):
     What follows from what.
     """
 
-    def test_small_then_full(self) -> None:
+    def test_full_at_once(self) -> None:
         """
-        A direct way is proven by a small check, then a full-size one.
+        The first check to an address that the peer named is of full size; one
+        answer to it, of the same size, and the way is proven.
         """
         known = told()
         known.start(0.0)
+        self.assertTrue(known.wants_full_size(False))
+        known.check_sent(0.0, is_full=True)
         self.assertFalse(known.wants_full_size(True))
+        answer(known, 0.1)
+        self.assertIs(known.state, WayState.SUCCEEDED)
+
+    def test_full_in_return(self) -> None:
+        """
+        A check of full size is returned by one, though not more than three times;
+        a small one by a small one, and an address that nobody named is no other.
+        """
+        for known in (told(), learned()):
+            known.start(0.0)
+            known.check_sent(0.0)
+            known.call(0.1, is_full=False)
+            self.assertTrue(known.is_called)
+            self.assertFalse(known.wants_full_size(False))
+            sizes = []
+            for tenth in range(2, 6):
+                known.call(tenth / 10, is_full=True)
+                known.call(tenth / 10, is_full=False)
+                sizes.append(known.wants_full_size(False))
+                known.check_sent(tenth / 10, is_full=sizes[-1])
+                self.assertFalse(known.is_called or known.wants_full_size(False))
+            self.assertEqual(sizes, [True, True, True, False])
+
+    def test_small_then_full(self) -> None:
+        """
+        A direct way that answered small checks is proven by a full-size one.
+        """
+        known = told()
+        known.start(0.0)
         self.assertTrue(known.is_stranger)
         known.check_sent(0.0)
         self.assertIs(known.state, WayState.IN_PROGRESS)

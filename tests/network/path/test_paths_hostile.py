@@ -26,7 +26,14 @@ from atmosphere.rate import TokenBucket
 from .lane import DATA, RELAY, RELAY_TO_A, RELAY_TO_B, TO_A, TO_B, A, B, Pair, host
 
 
-def forged_check(pair: Pair, *, pwd: str | None = None) -> bytes:
+def is_answer(data: bytes) -> bool:
+    """
+    Say whether a datagram answers a check.
+    """
+    return decode_message(data).is_response
+
+
+def forged_check(pair: Pair, *, pwd: str | None = None, size: int = 0) -> bytes:
     """
     Write a check to A that carries B's name.
 
@@ -40,6 +47,7 @@ def forged_check(pair: Pair, *, pwd: str | None = None) -> bytes:
         priority=1,
         tie_breaker=1,
         is_controlling=False,
+        size=size,
     )
 
 
@@ -143,8 +151,9 @@ class HostilePeerTests(SynchronousTestCase):
 
     def test_third_parties(self) -> None:
         """
-        An address that never answers gets 7 small checks, and later one a
-        minute: never 200 bytes at once, never data.
+        An address that never answers gets 7 checks and later one a minute, never
+        data. Four of them get one of full size; all together no more bytes than 7
+        checks of 200 bytes each would be.
         """
         pair = Pair()
         pair.connect()
@@ -158,7 +167,10 @@ class HostilePeerTests(SynchronousTestCase):
         for victim in victims:
             got = [data for _, _, data, way in pair.strays if way == DirectWay(victim)]
             self.assertLessEqual(len(got), 7)
-            self.assertTrue(all(len(data) < 200 for data in got))
+            self.assertTrue(all(len(data) < 200 for data in got[1:]))
+        sizes = [len(data) for _, _, data, _ in pair.strays]
+        self.assertEqual(sum(size >= 200 for size in sizes), 4)
+        self.assertLessEqual(sum(sizes), 16 * 7 * 200)
         pair.run(272.0)
         later = [at for at, _, _, _ in pair.strays if at > start + 240]
         self.assertLessEqual(len(later), 2 * 16)
@@ -207,6 +219,38 @@ class HostilePeerTests(SynchronousTestCase):
             pair.a.set_remote_offer(offer, pair.now)
             pair.run(0.1)
         self.assertLessEqual(len(pair.strays), 8)
+
+    def test_restarts_of_ours(self) -> None:
+        """
+        Each change of our own addresses looks at all once more; of full size are
+        four first checks, and one more every 15 s.
+        """
+        pair = Pair()
+        pair.connect()
+        victims = [TransportAddress("11.2.3.4", 5000 + each) for each in range(16)]
+        pair.a.set_remote_offer(pair.b.local_offer([host(each) for each in victims], []), pair.now)
+        for turn in range(60):
+            pair.a.new_local_candidates(
+                [host(TransportAddress("10.9.9.9", 2000 + turn))], [], pair.now
+            )
+            pair.run(1.0)
+        self.assertLessEqual(sum(len(data) >= 200 for _, _, data, _ in pair.strays), 4 + 4)
+
+    def test_forged_sources_in_full(self) -> None:
+        """
+        A full-size check from a forged source brings that address an answer of the
+        same size and at most one check of ours: twice what came, RFC 9000 allows three.
+        """
+        pair = Pair()
+        pair.open()
+        for turn in range(40):
+            source = DirectWay(TransportAddress("11.9.9.9", 2000 + turn % 2))
+            pair.a.receive_datagram(forged_check(pair, size=1200), source, pair.now)
+            pair.run(0.1)
+        got = sum(len(data) for _, _, data, _ in pair.strays)
+        self.assertLessEqual(got, 2 * 40 * 1200)
+        checks = [data for _, _, data, _ in pair.strays if not is_answer(data)]
+        self.assertLessEqual(sum(len(data) == 1200 for data in checks), 2 * 3)
 
     def test_silence(self) -> None:
         """

@@ -83,6 +83,15 @@ class TableTests(SynchronousTestCase):
         self.assertIs(works.origin, CandidateType.PEER_REFLEXIVE)
         self.assertIs(works.state, WayState.SUCCEEDED)
 
+    def test_unlikely(self) -> None:
+        """
+        A private address is unlikely while nothing says that the peer is near.
+        """
+        self.table.tell([host(B), host(direct(1).address)], 0.0, is_near=False, keep=None)
+        self.assertEqual([each.is_unlikely for each in self.table], [True, False])
+        self.table.tell([host(B), host(direct(1).address)], 0.0, is_near=True, keep=None)
+        self.assertEqual([each.is_unlikely for each in self.table], [False, False])
+
     def test_told_after_learned(self) -> None:
         """
         A learned address that the peer then names takes its type.
