@@ -84,9 +84,16 @@ class JoinError(AtmosphereError):
 class LinkError(AtmosphereError):
     """
     A link between two nodes could not be made, or has ended.
+
+    @ivar refusal: why the other end does not want it, in its own words; C{None}
+        if that is not the reason.
     """
 
     exit_code = 3
+
+    def __init__(self, text: str, *, refusal: str | None = None) -> None:
+        super().__init__(text)
+        self.refusal = refusal
 
 
 class NoPathError(LinkError):

@@ -116,6 +116,8 @@ class NodeID:
 class Secret:
     """
     Bytes that must never be shown: the representation is C{<redacted>}.
+
+    Two of them are never found equal, and none can be a key of a mapping.
     """
 
     __slots__ = ("_raw",)
@@ -136,8 +138,6 @@ class Secret:
     @override
     def __eq__(self, other: object) -> bool:
         return NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]  # a secret is no key of a mapping
 
 
 class NodeKey:

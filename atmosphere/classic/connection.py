@@ -5,6 +5,8 @@ Open ways to a peer, direct or relayed, behind one face.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from twisted.internet.defer import Deferred, fail, succeed
 from typing_extensions import override
 
@@ -36,7 +38,7 @@ class Told(Deferred[bool]):
         return self._answer
 
 
-class PeerConnection:
+class PeerConnection(ABC):
     """
     A way to a peer that is open, until one of the two closes it.
 
@@ -50,12 +52,13 @@ class PeerConnection:
     kind: str
 
     @property
+    @abstractmethod
     def is_open(self) -> bool:
         """
         Whether anything can be sent.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def send(self, data: bytes) -> Deferred[bool]:
         """
         Send a message.
@@ -65,8 +68,8 @@ class PeerConnection:
         @return: fires with L{True} once more can be sent, with L{False} if the
             way is closed; fails with C{ValueError} for what does not fit.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def receive(self, timeout: float | None = None) -> Deferred[bytes | None]:
         """
         Take the oldest message that came, or wait for one.
@@ -75,15 +78,14 @@ class PeerConnection:
         @return: fires with the message, with L{None} if none came in time or
             the way is closed. Cancelling stops the waiting and loses nothing.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> Deferred[None]:
         """
         Close the way.
 
         @return: fires when that is done; cannot be cancelled.
         """
-        raise NotImplementedError
 
 
 class DirectConnection(PeerConnection):

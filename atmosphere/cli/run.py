@@ -19,6 +19,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.logger import (
     FilteringLogObserver,
+    ILogFilterPredicate,
     ILogObserver,
     LogEvent,
     Logger,
@@ -29,6 +30,7 @@ from twisted.logger import (
     jsonFileLogObserver,
 )
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from atmosphere.errors import AtmosphereError
 from atmosphere.node.clock import use_steady_clock
@@ -78,26 +80,41 @@ def text_observer(stream: IO[str]) -> ILogObserver:
     return cast(ILogObserver, observe)
 
 
+@implementer(ILogFilterPredicate)
+class _Threshold:
+    """
+    Decides by its level whether an event is logged; what has none counts as information.
+    """
+
+    def __init__(self, verbosity: int) -> None:
+        """
+        @param verbosity: which of L{_LEVELS}.
+        """
+        self._ours, self._others = _LEVELS[verbosity]
+
+    def __call__(self, event: LogEvent) -> object:
+        """
+        Decide.
+        """
+        level = event.get("log_level") or LogLevel.info
+        is_ours = (event.get("log_namespace") or "").split(".")[0] == "atmosphere"
+        is_wanted = level >= (self._ours if is_ours else self._others)
+        return PredicateResult.yes if is_wanted else PredicateResult.no
+
+
 def begin_logging(settings: Settings, stream: IO[str], *, quieter: int = 0) -> None:
     """
     Log to a stream from now on.
 
     @param quieter: steps by which a command logs less than a service does.
     """
-    ours, others = _LEVELS[max(settings.verbosity - quieter, -1)]
-
-    def is_wanted(event: LogEvent) -> object:
-        level = event.get("log_level") or LogLevel.info
-        namespace = event.get("log_namespace") or ""
-        least = ours if namespace.split(".")[0] == "atmosphere" else others
-        return PredicateResult.yes if level >= least else PredicateResult.no
-
     observer: ILogObserver
     if settings.log_format == "json":
         observer = jsonFileLogObserver(stream, recordSeparator="")
     else:
         observer = text_observer(stream)
-    filtered = FilteringLogObserver(observer, [is_wanted])  # type: ignore[list-item]
+    threshold = _Threshold(max(settings.verbosity - quieter, -1))
+    filtered = FilteringLogObserver(observer, [threshold])
     globalLogBeginner.beginLoggingTo([filtered], redirectStandardIO=False, discardBuffer=True)
 
 

@@ -197,9 +197,11 @@ class Values:
         Take a POSIX time, which may have a fraction.
         """
         value = self._left.pop(key, None)
-        if type(value) not in (int, float) or not 0 <= value <= MAXIMUM_NUMBER:
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._wrong(key)
-        return value  # type: ignore[no-any-return]
+        if not 0 <= value <= MAXIMUM_NUMBER:
+            raise self._wrong(key)
+        return value
 
     def octets(self, key: str, length: int | None = None) -> bytes:
         """

@@ -15,7 +15,7 @@ from atmosphere.network.stun.behavior import Behavior, Dependence, DialBack
 
 if TYPE_CHECKING:
     from .measuring import Measurement
-    from .report import RelayFacts
+    from .relay_facts import RelayFacts
 
 __all__ = [
     "CLOCK_TOLERANCE",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median_low
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,14 +31,13 @@ from .advice import advise, notes, reachable_words
 from .api import JSON
 from .config import DEFAULT_STUN_PORT, NodeConfig
 from .measuring import Measurement, measure
+from .relay_facts import RelayFacts, relay_facts
 
 __all__ = [
-    "RelayFacts",
     "gather",
     "gather_alone",
     "local_addresses",
     "make_report",
-    "relay_facts",
     "stun_servers",
 ]
 
@@ -47,47 +46,6 @@ RELAY_PATIENCE = 5.0
 
 #: Addresses for documentation: asking the system for a route there sends nothing.
 _FAR_AWAY = {False: "192.0.2.1", True: "2001:db8::1"}
-
-
-@dataclass(frozen=True, slots=True)
-class RelayFacts:
-    """
-    What was found out about a relay.
-
-    @ivar rtt: seconds.
-    @ivar error: why it did not let us in.
-    @ivar stun_ports: where it answers STUN, as it says.
-    @ivar clock_offset: by how many seconds its clock is ahead of ours.
-    """
-
-    url: str
-    is_ok: bool
-    rtt: float | None = None
-    error: str | None = None
-    stun_ports: tuple[int, ...] = ()
-    clock_offset: float | None = None
-
-    def as_json(self) -> JSON:
-        """
-        Give what a report shows.
-        """
-        rtt_ms = None if self.rtt is None else round(self.rtt * 1000, 3)
-        return {"url": self.url, "rtt_ms": rtt_ms, "ok": self.is_ok, "error": self.error}
-
-
-def relay_facts(client: RelayClient) -> RelayFacts:
-    """
-    Say what a relay's client knows of it.
-    """
-    welcome = client.welcome
-    return RelayFacts(
-        client.url,
-        client.is_welcomed,
-        client.rtt,
-        client.error,
-        () if welcome is None else welcome.stun_ports,
-        client.clock_offset,
-    )
 
 
 def stun_servers(

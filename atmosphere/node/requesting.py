@@ -30,7 +30,6 @@ from atmosphere.membership import TOLERANCE, verify_chain
 from atmosphere.mesh.join_code import JoinCode
 from atmosphere.mesh.joiner import SERVICE, Admitted, Requester, Waiting
 from atmosphere.network.quic.connection import Link
-from atmosphere.network.quic.core import REFUSED
 from atmosphere.text import escape_peer_text
 
 from .joining import JoinerProtocol, hang_up, impatience
@@ -217,8 +216,8 @@ class JoinRequest:
             raise JoinError(
                 f"the node at {self._target.address} cannot let this one in: {self._objection}"
             )
-        if str(error).startswith(REFUSED):
-            raise JoinError(f"the node at {self._target.address} {str(error)[3:]}")
+        if error.refusal is not None:
+            raise JoinError(f"the node at {self._target.address} refused: {error.refusal}")
 
     async def _ask(self, link: Link) -> Admitted | bool:
         """

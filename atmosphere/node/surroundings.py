@@ -33,8 +33,9 @@ from .api import JSON
 from .config import NodeConfig
 from .port_watch import takes_another_port
 from .ports import NodePorts
+from .relay_facts import relay_facts
 from .relays import RelaySet
-from .report import gather, relay_facts, stun_servers
+from .report import gather, stun_servers
 
 __all__ = ["Surroundings"]
 

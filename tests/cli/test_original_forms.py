@@ -17,8 +17,8 @@ from typing_extensions import override
 from atmosphere.cli.app import program
 from atmosphere.cli.options import Settings
 from atmosphere.node.store import NodeStore
+from tests.cli.processes import ProcessCase, finish
 from tests.cli.running import CommandTestCase, Ended, atmosphere
-from tests.cli.test_serving import finish, start
 
 
 def clock() -> float:
@@ -112,7 +112,7 @@ class InitTests(SynchronousTestCase):
             self.assertEqual(store.settings.relays, ("ws://relay:8080",))
 
 
-class ServeTests(SynchronousTestCase):
+class ServeTests(ProcessCase):
     """
     C{serve} and C{relay} as the original had them.
     """
@@ -186,7 +186,7 @@ class ServeTests(SynchronousTestCase):
             closed.bind(("127.0.0.1", 0))
             url = f"ws://127.0.0.1:{closed.getsockname()[1]}"
             env = {"ATMOSPHERE_RELAY_URL": url}
-            asked = start("--state", str(state), "network", "--json", env=env)
+            asked = self.start("--state", str(state), "network", "--json", env=env)
             status, out, err = finish(asked)
         self.assertEqual(status, 0, err)
         answer = json.loads(out)

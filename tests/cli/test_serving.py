@@ -6,15 +6,10 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
@@ -22,78 +17,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from typing_extensions import override
 
 from atmosphere.cli.run import text_observer
+from tests.cli.processes import ProcessCase, finish, read_object
 from tests.service_manager import service_manager
 
-ROOT = Path(__file__).parents[2]
 
-RUN = "from atmosphere.cli import main; main()"
-
-
-def start(
-    *arguments: str, stdin: int | None = subprocess.DEVNULL, env: Mapping[str, str] | None = None
-) -> subprocess.Popen[str]:
-    """
-    Start a command.
-
-    @param env: variables beside those that are set.
-    """
-    clean = {name: value for name, value in os.environ.items() if "ATMOSPHERE" not in name}
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, *arguments],
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**clean, **(env or {}), "PYTHONPATH": str(ROOT)},
-    )
-
-
-def finish(process: subprocess.Popen[str], stdin: str | None = None) -> tuple[int, str, str]:
-    """
-    Wait for a command's end.
-    """
-    try:
-        out, err = process.communicate(stdin, timeout=20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        raise
-    return process.returncode, out, err
-
-
-def read_object(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """
-    Read the JSON object that a command prints first.
-    """
-    assert process.stdout is not None
-    text = ""
-    for line in process.stdout:
-        text += line
-        if line == "}\n":
-            found: dict[str, Any] = json.loads(text)
-            return found
-    raise AssertionError(f"no object: {text!r} {finish(process)!r}")
-
-
-@contextmanager
-def running(*arguments: str, env: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
-    """
-    Run a command that stays, and stop it at the end.
-
-    @param env: variables beside those that are set.
-    @return: what it says first.
-    """
-    process = start("--json", *arguments, env=env)
-    try:
-        yield read_object(process)
-    finally:
-        process.terminate()
-        status, _, err = finish(process)
-    if status != 0 or "Traceback" in err:
-        raise AssertionError(f"{arguments} ended with {status}: {err}")
-
-
-class RelayTests(SynchronousTestCase):
+class RelayTests(ProcessCase):
     """
     C{atmosphere relay}.
     """
@@ -104,7 +32,7 @@ class RelayTests(SynchronousTestCase):
         """
         The first line names the port to open, and SIGTERM ends with 0.
         """
-        process = start(*self.options, "--port", "0", "--open")
+        process = self.start(*self.options, "--port", "0", "--open")
         assert process.stdout is not None
         self.assertRegex(process.stdout.readline(), r"^relay: open TCP \d+; .* ws://127.0.0.1:\d+$")
         process.send_signal(signal.SIGTERM)
@@ -114,7 +42,7 @@ class RelayTests(SynchronousTestCase):
         """
         Ctrl-C stops cleanly and ends with 130.
         """
-        process = start(*self.options, "--port", "0", "--open", "--json")
+        process = self.start(*self.options, "--port", "0", "--open", "--json")
         self.assertEqual(read_object(process)["version"], 1)
         process.send_signal(signal.SIGINT)
         status, _, err = finish(process)
@@ -124,7 +52,7 @@ class RelayTests(SynchronousTestCase):
         """
         A relay that serves anyone without being told to warns, also in JSON logs.
         """
-        process = start(*self.options, "--port", "0", "--log-format", "json", "--json")
+        process = self.start(*self.options, "--port", "0", "--log-format", "json", "--json")
         self.assertIn("--mesh", read_object(process)["warnings"][0])
         process.terminate()
         events = [json.loads(line) for line in finish(process)[2].splitlines()]
@@ -136,7 +64,7 @@ class RelayTests(SynchronousTestCase):
         """
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = other.getsockname()[1]
-            status, out, err = finish(start(*self.options, "--port", str(port), "--open"))
+            status, out, err = finish(self.start(*self.options, "--port", str(port), "--open"))
         self.assertEqual((status, out, err.count("\n")), (71, "", 1))
         self.assertIn(str(port), err)
 
@@ -147,7 +75,7 @@ class RelayTests(SynchronousTestCase):
         """
         with service_manager() as (manager, name):
             env = {"NOTIFY_SOCKET": name}
-            process = start(*self.options, "--port", "0", "--open", env=env)
+            process = self.start(*self.options, "--port", "0", "--open", env=env)
             self.assertEqual(manager.recv(100), b"READY=1\nMAINPID=%d" % process.pid)
             process.terminate()
             self.assertEqual(manager.recv(100), b"STOPPING=1")
@@ -157,11 +85,11 @@ class RelayTests(SynchronousTestCase):
         """
         A certificate that cannot be read ends with 2 and one line.
         """
-        status, _, err = finish(start(*self.options, "--cert", "/nonexistent", "--key", "/x"))
+        status, _, err = finish(self.start(*self.options, "--cert", "/nonexistent", "--key", "/x"))
         self.assertEqual((status, err.count("\n")), (2, 1))
 
 
-class InterruptedTests(SynchronousTestCase):
+class InterruptedTests(ProcessCase):
     """
     Commands that are ended before their work is done.
     """
@@ -175,7 +103,7 @@ class InterruptedTests(SynchronousTestCase):
             silent.listen()
             url = f"ws://127.0.0.1:{silent.getsockname()[1]}"
             state = str(Path(self.mktemp()).absolute())
-            process = start("--state", state, "network", "--no-public-stun", "--relay", url)
+            process = self.start("--state", state, "network", "--no-public-stun", "--relay", url)
             silent.settimeout(20)
             connection, _ = silent.accept()
             with connection:
@@ -186,7 +114,7 @@ class InterruptedTests(SynchronousTestCase):
         """
         A demo whose reader has gone stops without a word.
         """
-        process = start("demo")
+        process = self.start("demo")
         assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
@@ -198,7 +126,7 @@ class InterruptedTests(SynchronousTestCase):
         """
         A demo that was ended does not say that all was shown.
         """
-        process = start("demo")
+        process = self.start("demo")
         assert process.stdout is not None
         self.assertIn("relay", process.stdout.readline())
         process.send_signal(signal.SIGTERM)
@@ -233,7 +161,7 @@ class LogTests(SynchronousTestCase):
         self.assertIn("ValueError", stream.getvalue())
 
 
-class ServeTests(SynchronousTestCase):
+class ServeTests(ProcessCase):
     """
     C{atmosphere serve}, and C{join} without a running node.
     """
@@ -254,7 +182,7 @@ class ServeTests(SynchronousTestCase):
         Run a command to its end.
         """
         source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
-        return finish(start(*arguments, stdin=source), stdin)
+        return finish(self.start(*arguments, stdin=source), stdin)
 
     def test_not_made(self) -> None:
         """
@@ -271,7 +199,7 @@ class ServeTests(SynchronousTestCase):
         self.ask(*self.state("a"), "init")
         with service_manager() as (manager, name):
             env = {"NOTIFY_SOCKET": name}
-            process = start(*self.state("a"), "serve", "-h", "127.0.0.1", env=env)
+            process = self.start(*self.state("a"), "serve", "-h", "127.0.0.1", env=env)
             self.assertEqual(manager.recv(100), b"READY=1\nMAINPID=%d" % process.pid)
             self.assertEqual(self.ask(*self.state("a"), "status")[0], 0)
             process.terminate()
@@ -285,20 +213,20 @@ class ServeTests(SynchronousTestCase):
         """
         silent = {"ATMOSPHERE_LOG_LEVEL": "ERROR", "ATMOSPHERE_HOST": "127.0.0.1"}
         relay = {**silent, "ATMOSPHERE_PORT": "0"}
-        with running("relay", "--stun-port", "0", env=relay) as facts:
+        with self.running("relay", "--stun-port", "0", env=relay) as facts:
             self.assertEqual(facts["host"], "127.0.0.1")
             state = str(self.directory / "original")
             env = {**silent, "ATMOSPHERE_DATA_DIR": state, "ATMOSPHERE_NODE_NAME": "salem"}
-            self.assertEqual(finish(start("init", env=env))[0], 0)
+            self.assertEqual(finish(self.start("init", env=env))[0], 0)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
                 probe.bind(("127.0.0.1", 0))
                 port = str(probe.getsockname()[1])
             env |= {"ATMOSPHERE_PORT": port, "ATMOSPHERE_RELAY_URL": facts["url"]}
-            with running("serve", env=env) as status:
+            with self.running("serve", env=env) as status:
                 self.assertEqual(status["name"], "salem")
                 self.assertEqual(status["listening"], [f"127.0.0.1:{port}"])
                 self.assertEqual(status["relay"]["url"], facts["url"])
-                ready = finish(start("status", "--wait", "10", env=env))
+                ready = finish(self.start("status", "--wait", "10", env=env))
                 self.assertEqual(ready[0], 0, ready)
 
     def test_wrong_options(self) -> None:
@@ -342,7 +270,7 @@ class ServeTests(SynchronousTestCase):
         A second node on the same state is refused, the first is not disturbed.
         """
         self.ask(*self.state("a"), "init")
-        with running(*self.state("a"), "serve", "--interface", "127.0.0.1"):
+        with self.running(*self.state("a"), "serve", "--interface", "127.0.0.1"):
             status, _, err = self.ask(*self.state("a"), "serve", "--interface", "127.0.0.1")
             self.assertEqual((status, err.count("\n")), (1, 1))
             self.assertIn("in use by another process", err)
@@ -356,9 +284,11 @@ class ServeTests(SynchronousTestCase):
         another mesh one has to leave first.
         """
         local = ("serve", "--interface", "127.0.0.1", "--allow-loopback")
-        with running("relay", "--host", "127.0.0.1", "--port", "0", "--stun-port", "0") as relay:
+        with self.running(
+            "relay", "--host", "127.0.0.1", "--port", "0", "--stun-port", "0"
+        ) as relay:
             self.ask(*self.state("a"), "init", "-n", "portland", "--relay", relay["url"])
-            with running(*self.state("a"), *local) as portland:
+            with self.running(*self.state("a"), *local) as portland:
                 self.assertEqual(portland["name"], "portland")
                 self.assertEqual(self.ask(*self.state("a"), "status", "--wait", "10")[0], 0)
                 _, code, err = self.ask(*self.state("a"), "invite")

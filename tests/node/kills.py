@@ -125,7 +125,7 @@ class Kills:
 
     def redeem(self, store: NodeStore, code: JoinCode, joiner: NodeID) -> Redeemed | Refused:
         """
-        Redeem a code as the issuer does it.
+        Redeem a code, as a node does at which somebody joins.
         """
         assert code.secret is not None
         key = invitation_key(code.secret, code.invite_id)

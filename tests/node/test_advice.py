@@ -20,7 +20,7 @@ from atmosphere.node.advice import (
     seconds_words,
 )
 from atmosphere.node.measuring import Measurement
-from atmosphere.node.report import RelayFacts
+from atmosphere.node.relay_facts import RelayFacts
 
 from .test_report import answer, measured
 

@@ -12,7 +12,8 @@ from atmosphere.network.stun.discovery import STUN_SERVERS, Server
 from atmosphere.node.api import JSON
 from atmosphere.node.config import HostPort, NodeConfig
 from atmosphere.node.measuring import Measurement
-from atmosphere.node.report import RelayFacts, make_report, stun_servers
+from atmosphere.node.relay_facts import RelayFacts
+from atmosphere.node.report import make_report, stun_servers
 
 RELAY = RelayFacts("ws://relay:8080", True, 0.0234, None, (3478, 3479))
 DEAD = RelayFacts("ws://dead:8080", False, None, "connection refused")

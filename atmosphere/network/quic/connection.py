@@ -278,7 +278,7 @@ class Link:
         """
         waiting: Deferred[LinkError] = Deferred()
         if self._closed is not None:
-            waiting.callback(LinkError(self._closed))
+            waiting.callback(LinkError(self._closed, refusal=self.core.refusal))
         else:
             self._waiting.append(waiting)
         return waiting
@@ -490,4 +490,4 @@ class Link:
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             if not each.called:
-                each.callback(LinkError(reason))
+                each.callback(LinkError(reason, refusal=self.core.refusal))

@@ -54,9 +54,6 @@ CONTROL_STREAM = 0
 MAX_PENDING = 16_384
 MAX_UNREAD = 16_777_216
 
-#: How a reason begins that is the listener's own.
-REFUSED = "it refused: "
-
 
 class LinkCore:
     """
@@ -67,6 +64,7 @@ class LinkCore:
     @ivar first_way: by which the first datagram came, whoever sent it.
     @ivar streams: the streams and their credit.
     @ivar has_failed: the QUIC library failed, and the link with it.
+    @ivar refusal: why the listener does not want us, if it has said so.
     """
 
     def __init__(
@@ -108,6 +106,7 @@ class LinkCore:
         self._heard_by: Way | None = None
         self._nudges: Way | None = None
         self.has_failed = False
+        self.refusal: str | None = None
         self._has_ended = False
         self._now = now
         self.streams = StreamTable(quic, self._events, self._grant, self._control.earn)
@@ -359,9 +358,10 @@ class LinkCore:
         match event:
             case Terminated():
                 self.has_failed = event.is_ours
-                is_refusal = event.code == CloseCode.REFUSED and self.phase is not Phase.CONNECTED
                 reason = escape_peer_text(event.reason, 160)
-                self._close(REFUSED + reason if is_refusal else reason)
+                if event.code == CloseCode.REFUSED and self.phase is not Phase.CONNECTED:
+                    self.refusal, reason = reason, f"it refused: {reason}"
+                self._close(reason)
                 self._end()
             case quic_events.HandshakeCompleted():
                 self._handshake_completed(event.alpn_protocol)
@@ -458,7 +458,8 @@ class LinkCore:
                 self.phase = Phase.PROVED
                 self._events.append(events.Welcomed(message))
             case Refused(), Phase.WELCOME_AWAITED:
-                self.close(CloseCode.REFUSED, f"{REFUSED}{escape_peer_text(message.reason, 160)}")
+                self.refusal = escape_peer_text(message.reason, 160)
+                self.close(CloseCode.REFUSED, f"it refused: {self.refusal}")
             case Offer(), Phase.CONNECTED | Phase.PROVED:
                 self._events.append(events.OfferReceived(message.payload))
             case Credit(), Phase.CONNECTED | Phase.PROVED:

@@ -102,7 +102,7 @@ class Dial:
             return
         self._links.remove(link)
         if not self._links:
-            self.fail(LinkError(reason))
+            self.fail(LinkError(reason, refusal=link.core.refusal))
 
     def _time_is_up(self) -> None:
         """

@@ -41,7 +41,7 @@ _WRITE_SIZE = 64 * 1024
 
 
 @implementer(IPushProducer)
-class RelayConnection(MessageStream, WebSocketServerProtocol):  # type: ignore[misc]  # as Autobahn
+class RelayConnection(MessageStream, WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn types `peer` twice
     """
     What the connections of a relay have in common.
 

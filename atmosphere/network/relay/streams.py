@@ -96,7 +96,7 @@ class BatchedTimer:
         return _Call(self._reactor.callLater(delay, function, *args))
 
 
-class MessageStream(WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignore[misc]  # as Autobahn
+class MessageStream(WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignore[misc]  # Autobahn types `peer` twice
     """
     Hands on whole messages as they are cut out of the stream.
 
@@ -200,7 +200,7 @@ class MessageStream(WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignor
             call.cancel()
 
 
-class ClientStream(MessageStream, WebSocketClientProtocol):  # type: ignore[misc]  # as Autobahn
+class ClientStream(MessageStream, WebSocketClientProtocol):  # type: ignore[misc]  # Autobahn types `peer` twice
     """
     The dialling side: what answers may be anything.
     """

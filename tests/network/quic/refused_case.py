@@ -174,6 +174,7 @@ class RefusedCase(SynchronousTestCase):
         self.node = Member(self.world, OURS)
         self.stranger = Stranger(self.world, STRANGER)
         self.dialling: Deferred[Link] | None = None
+        self.refusal: str | None = None
         self.linked: list[Link] = []
         self.secrets = [self.node.key.private_key.private_bytes_raw()]
         self.lines: list[tuple[float, str]] = []
@@ -308,7 +309,9 @@ class RefusedCase(SynchronousTestCase):
         self._log_holds_no_secret()
         self._nothing_is_left()
         if self.dialling is not None:
-            self.assertIn(why, str(self.failureResultOf(self.dialling, LinkError).value))
+            failure = self.failureResultOf(self.dialling, LinkError)
+            self.assertIn(why, str(failure.value))
+            self.refusal = failure.value.refusal
 
     def not_linked(self, why: str, *, within: float = 0.2, is_told: bool = True) -> None:
         """

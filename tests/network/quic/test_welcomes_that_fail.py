@@ -11,6 +11,7 @@ from qh3.quic import events as quic_events
 from atmosphere import wire
 from atmosphere.identity import NodeKey
 from atmosphere.membership import decode_chain, encode_chain, found_mesh, issue_revocations
+from atmosphere.network.quic.core_events import CloseCode
 from atmosphere.network.quic.handshake import Credit, Offer, Refused, Welcome
 
 from .refused_case import (
@@ -209,3 +210,19 @@ class WelcomeTests(RefusedCase):
         )
         self.dial()
         self.not_linked("it refused: go\\x0a\\x1b[31maway")
+        self.assertEqual(self.refusal, "go\\x0a\\x1b[31maway")
+
+    def test_words_alone(self) -> None:
+        """
+        What ends a link for another reason is no refusal, however it is worded.
+        """
+        for code, refusal in ((CloseCode.VIOLATED, None), (CloseCode.REFUSED, "it refused: so")):
+            self.begin()
+            self.stranger.script = lambda stranger, event, code=code: (
+                stranger.speaking.close(code, "it refused: so")
+                if isinstance(event, quic_events.HandshakeCompleted)
+                else None
+            )
+            self.dial()
+            self.not_linked("it refused: so")
+            self.assertEqual(self.refusal, refusal)
