@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from statistics import median
 
 from .kinds import Kind, Prospect, prospect
 
-__all__ = ["Target", "carrier_target", "target"]
+__all__ = ["Row", "Target", "carrier_target", "row", "target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,17 @@ class Target:
     share: float = 1.0
     direct: float = 0.3
     direct_worst: float = 1.0
+
+    @property
+    def words(self) -> str:
+        """
+        The target for people.
+        """
+        found = f"first byte {_limits(self.first, self.first_worst)}"
+        if self.share:
+            share = f"{self.share:.0%}".replace("%", " %")
+            found += f"; direct {share}, {_limits(self.direct, self.direct_worst)}"
+        return found
 
     def misses(
         self, first: Sequence[float | None], direct: Sequence[float | None]
@@ -60,6 +72,13 @@ class Target:
         return tuple(found)
 
 
+def _limits(most: float, worst: float) -> str:
+    """
+    Write how long something may take.
+    """
+    return f"{most * 1000:.0f} ms (worst {worst * 1000:.0f} ms)"
+
+
 def _too_slow(what: str, seconds: Sequence[float], most: float, worst: float) -> list[str]:
     """
     Compare times with what they may be; they are rounded as they are shown.
@@ -79,18 +98,58 @@ def _too_slow(what: str, seconds: Sequence[float], most: float, worst: float) ->
 _EASY = Target(first=0.2, first_worst=0.5)
 _SAME_LAN = Target(first=0.2, first_worst=0.5, direct=0.05)
 _HARD = Target(first=0.5, first_worst=0.5, share=0.99, direct=0.8, direct_worst=3.0)
+_NEAR = Target(first=0.2, first_worst=0.5, share=0)
 _RELAYED = Target(first=0.5, first_worst=0.5, share=0)
+
+
+class Row(Enum):
+    """
+    The pairs that have one target.
+    """
+
+    EASY = "none, full-cone, address-restricted, port-restricted, cgnat, same-lan with each other"
+    EASY_SYMMETRIC = "symmetric with none, full-cone, address-restricted"
+    SAME_LAN = "two on one LAN"
+    HARD = "symmetric with port-restricted, cgnat, same-lan"
+    HAIRPIN = "two behind one carrier that hairpins"
+    CARRIER = "two behind one carrier that does not"
+    RELAYED = "symmetric with symmetric; udp-blocked or tcp-443-only with any"
+    IPV6 = "ipv6 with ipv6"
+    IPV4 = "ipv6 with homes that have IPv4 alone, where direct: by IPv4"
+
+
+def row(one: Kind, two: Kind) -> Row:
+    """
+    Say to which row of the table a pair belongs.
+    """
+    hopes, kinds = prospect(one, two), {one, two}
+    if kinds == {Kind.SAME_CGNAT_HAIRPIN}:
+        return Row.HAIRPIN
+    if kinds == {Kind.SAME_CGNAT}:
+        return Row.CARRIER
+    if kinds == {Kind.SAME_LAN}:
+        return Row.SAME_LAN
+    if hopes is Prospect.RELAYED:
+        return Row.RELAYED
+    if Kind.IPV6 in kinds:
+        return Row.IPV6 if kinds == {Kind.IPV6} else Row.IPV4
+    if hopes is Prospect.HARD:
+        return Row.HARD
+    return Row.EASY_SYMMETRIC if Kind.SYMMETRIC in kinds else Row.EASY
 
 
 def target(one: Kind, two: Kind) -> Target:
     """
     Say what a pair of homes has to reach.
     """
-    if one is two is Kind.SAME_LAN:
-        return _SAME_LAN
-    return {Prospect.DIRECT: _EASY, Prospect.HARD: _HARD, Prospect.RELAYED: _RELAYED}[
-        prospect(one, two)
-    ]
+    match row(one, two):
+        case Row.SAME_LAN:
+            return _SAME_LAN
+        case Row.CARRIER:
+            return _NEAR
+        case _:
+            hopes = {Prospect.DIRECT: _EASY, Prospect.HARD: _HARD, Prospect.RELAYED: _RELAYED}
+            return hopes[prospect(one, two)]
 
 
 def carrier_target(*, is_hairpinning: bool) -> Target:
@@ -99,4 +158,4 @@ def carrier_target(*, is_hairpinning: bool) -> Target:
 
     @param is_hairpinning: whether it lets them reach each other by its public address.
     """
-    return _EASY if is_hairpinning else _RELAYED
+    return _EASY if is_hairpinning else _NEAR

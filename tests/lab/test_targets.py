@@ -6,8 +6,21 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from atmosphere.lab.kinds import Kind
-from atmosphere.lab.targets import carrier_target, target
+from atmosphere.lab.kinds import Kind, all_pairs
+from atmosphere.lab.targets import Row, carrier_target, row, target
+
+#: How many pairs each row has.
+COUNTS = {
+    Row.EASY: 20,
+    Row.EASY_SYMMETRIC: 3,
+    Row.SAME_LAN: 1,
+    Row.HARD: 3,
+    Row.HAIRPIN: 1,
+    Row.CARRIER: 1,
+    Row.RELAYED: 20,
+    Row.IPV6: 1,
+    Row.IPV4: 7,
+}
 
 
 class TargetTests(SynchronousTestCase):
@@ -29,7 +42,26 @@ class TargetTests(SynchronousTestCase):
         for one, two in ((Kind.SYMMETRIC, Kind.SYMMETRIC), (Kind.NONE, Kind.UDP_BLOCKED)):
             self.assertEqual((target(one, two).share, target(one, two).first), (0, 0.5))
         self.assertEqual(carrier_target(is_hairpinning=True), easy)
-        self.assertEqual(carrier_target(is_hairpinning=False).share, 0)
+        relayed = carrier_target(is_hairpinning=False)
+        self.assertEqual((relayed.share, relayed.first), (0, 0.2))
+        self.assertEqual(target(Kind.SAME_CGNAT, Kind.SAME_CGNAT), relayed)
+        self.assertEqual(target(Kind.SAME_CGNAT_HAIRPIN, Kind.SAME_CGNAT_HAIRPIN), easy)
+        self.assertEqual(target(Kind.SAME_CGNAT, Kind.NONE), easy)
+
+    def test_every_row(self) -> None:
+        """
+        Each pair has one row, no row is without a pair, and targets are told in words.
+        """
+        rows = [row(*pair) for pair in all_pairs()]
+        self.assertEqual({each: rows.count(each) for each in Row}, COUNTS)
+        self.assertIs(row(Kind.SYMMETRIC, Kind.IPV6), Row.IPV4)
+        self.assertEqual(
+            target(Kind.SYMMETRIC, Kind.CGNAT).words,
+            "first byte 500 ms (worst 500 ms); direct 99 %, 800 ms (worst 3000 ms)",
+        )
+        self.assertEqual(
+            target(Kind.UDP_BLOCKED, Kind.CGNAT).words, "first byte 500 ms (worst 500 ms)"
+        )
 
     def test_reached(self) -> None:
         """
