@@ -30,6 +30,8 @@ __all__ = ["PingRun", "path_of"]
 
 JSON = dict[str, Any]
 RETRY_PAUSE = 0.25
+#: Seconds that are none: a shorter delay may be too short to move a clock at all.
+MOMENT = 0.001
 #: The replies that a run without end remembers, the last ones.
 MAX_REPLIES = 10_000
 
@@ -173,7 +175,8 @@ class PingRun:
         """
         if self.count or not self.until_direct:
             return math.inf
-        return self.timeout - (self.now() - started)
+        left = self.timeout - (self.now() - started)
+        return left if left > MOMENT else 0.0
 
     def _is_done(self, started: float) -> bool:
         """

@@ -122,6 +122,23 @@ class PingTests(WorldCase):
         error = self.assertRaises(LinkError, self.world.result, run)
         self.assertIn("seattle", str(error))
 
+    def test_time_is_over(self) -> None:
+        """
+        A wait for a direct path ends when its time is over, however sums of seconds
+        are rounded.
+        """
+        first, second = self.pair(SYMMETRIC, SYMMETRIC)
+        self.world.until(lambda: first.is_linked(second))
+        agenda = self.world.network.agenda
+        agenda.most_at_once = 1_000
+        for _ in range(20):
+            self.world.network.advance(0.1)
+            summary = self.world.ping(
+                first, "seattle", count=0, interval=0.25, timeout=2, until_direct=True
+            )
+            self.assertEqual(summary["direct_ms"], None)
+            self.assertLessEqual(summary["sent"], 10)
+
     def test_lost_underway(self) -> None:
         """
         Pings that are not answered count as sent, not as received.
