@@ -6,6 +6,8 @@ C{twisted.internet.task.Clock} and from one seed: the programs that run in it
 are the real ones, and the same seed gives the same run.
 """
 
+from .firewall import Firewall, lets_no_udp_out, lets_tcp_443_out
+from .homes import Home, HomeKind, Homes
 from .host import Host
 from .link import Link, TraceRecord
 from .machine import Machine
@@ -19,6 +21,7 @@ from .nat import (
     Dependence,
     Nat,
     NatBehaviour,
+    Ports,
 )
 from .network import SimulatedNetwork
 from .randomness import seeded_entropy, seeded_random, wall_clock
@@ -31,15 +34,22 @@ __all__ = [
     "PORT_RESTRICTED",
     "SYMMETRIC",
     "Dependence",
+    "Firewall",
+    "Home",
+    "HomeKind",
+    "Homes",
     "Host",
     "Link",
     "Machine",
     "MemoryMesh",
     "Nat",
     "NatBehaviour",
+    "Ports",
     "SimulatedNetwork",
     "Subnet",
     "TraceRecord",
+    "lets_no_udp_out",
+    "lets_tcp_443_out",
     "seeded_entropy",
     "seeded_random",
     "wall_clock",

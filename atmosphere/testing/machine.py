@@ -25,6 +25,7 @@ from atmosphere.node.service import NodeService
 from atmosphere.node.store import NodeStore
 from atmosphere.services.running import node_ended
 
+from .homes import Home
 from .host import Host
 from .link import Link as Line
 from .nat import Nat, NatBehaviour
@@ -68,7 +69,14 @@ class Machine:
         """
         List the machine's addresses.
         """
-        return [Interface("eth0", address, 24) for address in self.host.kernel.addresses]
+        attachments = self.host.kernel.attachments
+        cables = list(dict.fromkeys(each.subnet for each in attachments))
+        return [
+            Interface(
+                f"eth{cables.index(each.subnet)}", each.address, 64 if ":" in each.address else 24
+            )
+            for each in attachments
+        ]
 
     def start(self) -> NodeService:
         """
@@ -155,6 +163,7 @@ class Simulation:
     @ivar network: the simulated network.
     @ivar relay: the relay that runs, or ran last.
     @ivar relay_host: the machine that the relay is on.
+    @ivar relay_url: what nodes call the relay.
     @ivar machines: those with a node, by name.
     """
 
@@ -172,6 +181,7 @@ class Simulation:
         self.machines: dict[str, Machine] = {}
         self.relay: RelayService
         self.relay_host = self.network.host("relay", RELAY_ADDRESS)
+        self.relay_url = RELAY_URL
         self._directory = Path(directory)
         os.makedirs(directory)
 
@@ -205,6 +215,7 @@ class Simulation:
             entropy=self.entropy("relay"),
             wall=self.wall,
         )
+        self.relay_url = f"ws://{RELAY_ADDRESS}:{self.relay.config.port}"
         self.relay.privilegedStartService()
         self.relay.startService()
         return self.relay
@@ -216,7 +227,6 @@ class Simulation:
         *,
         behind: NatBehaviour | None = None,
         on: Nat | None = None,
-        relays: tuple[str, ...] = (RELAY_URL,),
         **config: Any,
     ) -> Machine:
         """
@@ -225,16 +235,38 @@ class Simulation:
         @param address: its own, or that of its NAT.
         @param behind: what NAT it is behind, if any.
         @param on: the NAT on whose LAN it is, if there is one already.
-        @param config: of L{NodeConfig}.
+        @param config: of L{NodeConfig}; its relay is ours unless told otherwise.
         """
         if behind is not None:
             number = len(self.machines) + 1
             on = self.network.nat(f"nat of {name}", address, behind, gateway=f"192.168.{number}.1")
             address = f"192.168.{number}.2"
         host = self.network.host(name, address, on=None if on is None else on.lan)
-        settings = NodeConfig(name, relays=relays, interfaces=("0.0.0.0",), **config)
-        machine = Machine(self, host, self._directory / name, settings, on)
-        self.machines[name] = machine
+        return self._start_machine(host, on, config)
+
+    def add_at_home(self, name: str, home: Home, **config: Any) -> Machine:
+        """
+        Add a machine with a node in a home, and start that; it is in no mesh.
+
+        @param config: of L{NodeConfig}.
+        """
+        return self._start_machine(home.host(name), home.nat, config)
+
+    def _start_machine(self, host: Host, nat: Nat | None, config: dict[str, Any]) -> Machine:
+        """
+        Put a node on a host, and start it.
+        """
+        has_ipv6 = any(":" in address for address in host.kernel.addresses)
+        settings = NodeConfig(
+            host.name,
+            **{
+                "relays": (self.relay_url,),
+                "interfaces": ("0.0.0.0", "::") if has_ipv6 else ("0.0.0.0",),
+                **config,
+            },
+        )
+        machine = Machine(self, host, self._directory / host.name, settings, nat)
+        self.machines[host.name] = machine
         machine.start()
         return machine
 

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from atmosphere.node.service import NodeService
 
+from .homes import Home, HomeKind, Homes
 from .machine import Simulation
 from .nat import NatBehaviour
 
@@ -25,6 +26,8 @@ class MemoryMesh(Simulation):
 
     What must be written to disk is in a temporary directory, which is removed by
     L{stop}, and at the end of a C{with} block.
+
+    @ivar homes: makes the homes of its nodes.
     """
 
     def __init__(self, clock: Clock, seed: int = 1, *, latency: float = 0.005) -> None:
@@ -35,22 +38,43 @@ class MemoryMesh(Simulation):
         """
         self._folder = TemporaryDirectory(prefix="atmosphere-")
         super().__init__(f"{self._folder.name}/mesh", clock=clock, seed=seed, latency=latency)
-        self.start_relay(is_open=True)
+        self.homes = Homes(self.network)
+        self.start_relay(is_open=True, port=443)
 
-    def node(self, name: str, *, behind: NatBehaviour | None = None, **config: Any) -> NodeService:
+    def home(self, kind: HomeKind | str) -> Home:
+        """
+        Make a home, for several nodes or to do something to its router.
+
+        @param kind: what it is like, such as C{cgnat}.
+        """
+        return self.homes.make(kind)
+
+    def node(
+        self,
+        name: str,
+        *,
+        behind: NatBehaviour | HomeKind | Home | str | None = None,
+        **config: Any,
+    ) -> NodeService:
         """
         Add a node. The first one founds the mesh, each other one joins it; then
         time passes until all know each other.
 
         @param name: its name in the mesh, and that of its machine, which is in
             C{machines}.
-        @param behind: the NAT that its machine is behind, if any.
+        @param behind: the NAT that its machine is behind, if any: a behaviour, a
+            kind of home such as C{port-restricted}, or a L{home}.
         @param config: of L{NodeConfig<atmosphere.node.config.NodeConfig>}.
         @return: the node, running.
         """
-        number = len(self.machines) + 1
-        address = f"198.{18 + number // 256 % 2}.{number % 256}.{1 + number // 512}"  # RFC 2544
-        machine = self.add_machine(name, address, behind=behind, **config)
+        if isinstance(behind, str | HomeKind):
+            behind = self.home(behind)
+        if isinstance(behind, Home):
+            machine = self.add_at_home(name, behind, **config)
+        else:
+            number = self.homes.next_number()
+            address = f"198.{18 + number // 256 % 2}.{number % 256}.{1 + number // 512}"  # RFC 2544
+            machine = self.add_machine(name, address, behind=behind, **config)
         relays = machine.service.relays
         self.until(lambda: any(each.is_welcomed for each in relays.clients.values()))
         first, *_ = self.machines.values()

@@ -23,6 +23,7 @@ __all__ = [
     "Dependence",
     "Nat",
     "NatBehaviour",
+    "Ports",
 ]
 
 Address = tuple[str, int]
@@ -50,6 +51,19 @@ class Dependence(Enum):
                 return remote
 
 
+class Ports(Enum):
+    """
+    Which port outside a new mapping gets (RFC 4787 §4.2).
+
+    C{PRESERVED} is the one inside where it is free, and else, as with C{RANDOM},
+    any; C{SEQUENTIAL} is the one after the last.
+    """
+
+    PRESERVED = "preserved"
+    RANDOM = "random"
+    SEQUENTIAL = "sequential"
+
+
 @dataclass(frozen=True)
 class NatBehaviour:
     """
@@ -57,21 +71,22 @@ class NatBehaviour:
 
     @ivar mapping: when two destinations see the same address and port.
     @ivar filtering: whose datagrams come in.
-    @ivar is_port_preserving: whether the port outside is the one inside, where
-        it is free; else it is a random one.
+    @ivar ports: which port outside a new mapping gets.
     @ivar is_hairpinning: whether hosts inside reach each other by the address outside.
     @ivar lifetime: seconds without a datagram after which a UDP mapping is gone.
     @ivar is_refreshed_by_inbound: whether datagrams from outside count for that.
     @ivar tcp_lifetime: the same for TCP.
+    @ivar most_mappings: how many there are at a time; there is no room for more.
     """
 
     mapping: Dependence
     filtering: Dependence
-    is_port_preserving: bool = True
+    ports: Ports = Ports.PRESERVED
     is_hairpinning: bool = False
     lifetime: float = 120.0
     is_refreshed_by_inbound: bool = True
     tcp_lifetime: float = 7440.0
+    most_mappings: int = 60_000
 
 
 _INDEPENDENT = Dependence.ENDPOINT_INDEPENDENT
@@ -80,8 +95,8 @@ _BY_PORT = Dependence.ADDRESS_AND_PORT_DEPENDENT
 FULL_CONE = NatBehaviour(_INDEPENDENT, _INDEPENDENT)
 ADDRESS_RESTRICTED = NatBehaviour(_INDEPENDENT, Dependence.ADDRESS_DEPENDENT)
 PORT_RESTRICTED = NatBehaviour(_INDEPENDENT, _BY_PORT)
-SYMMETRIC = NatBehaviour(_BY_PORT, _BY_PORT, is_port_preserving=False, lifetime=60.0)
-CGNAT = NatBehaviour(_INDEPENDENT, _BY_PORT, is_port_preserving=False, is_hairpinning=True)
+SYMMETRIC = NatBehaviour(_BY_PORT, _BY_PORT, Ports.RANDOM, lifetime=60.0)
+CGNAT = NatBehaviour(_INDEPENDENT, _BY_PORT, Ports.RANDOM, is_hairpinning=True)
 
 
 @dataclass(slots=True)
@@ -112,6 +127,7 @@ class Nat:
     @ivar outside: how it hangs on the wider network.
     @ivar is_unplugged: while it is set nothing passes, in or out.
     @ivar lets_out: which packets from inside may pass, asked for each: a firewall.
+    @ivar mappings_made: how many mappings there have ever been.
     """
 
     inside: Attachment
@@ -134,6 +150,8 @@ class Nat:
         self._note = note
         self._by_key: dict[tuple[object, ...], _Mapping] = {}
         self._by_port: dict[tuple[bool, int], _Mapping] = {}
+        self._last_port = 1023
+        self.mappings_made = 0
 
     @property
     def lan(self) -> Subnet:
@@ -245,7 +263,8 @@ class Nat:
         """
         Find or make the mapping for a packet from inside, and refresh it.
 
-        @return: C{None} for an error message that belongs to no mapping.
+        @return: C{None} for an error message that belongs to no mapping, and when
+            there is no room for one more.
         """
         is_tcp = packet.kind is Kind.TCP
         key = (is_tcp, packet.source, *self.behaviour.mapping.key(packet.destination))
@@ -256,18 +275,42 @@ class Nat:
             return mapping
         now = self._agenda.seconds()
         if mapping is None:
+            if self._is_full():
+                return None
             outside = (self.outside.address, self._free_port(is_tcp, packet.source[1]))
             mapping = _Mapping(key, packet.source, outside, now)
             self._by_key[key] = self._by_port[is_tcp, outside[1]] = mapping
+            self.mappings_made += 1
         mapping.used = now
         mapping.contacted[self.behaviour.filtering.key(packet.destination)] = now
         return mapping
+
+    def _is_full(self) -> bool:
+        """
+        Say whether there is no room for one more mapping, once those that are over
+        were forgotten.
+        """
+        if len(self._by_key) < self.behaviour.most_mappings:
+            return False
+        for mapping in list(self._by_key.values()):
+            self._is_alive(mapping)
+        return len(self._by_key) >= self.behaviour.most_mappings
 
     def _free_port(self, is_tcp: bool, wanted: int) -> int:
         """
         Choose a port outside.
         """
-        port = wanted if self.behaviour.is_port_preserving else self._random.randrange(1024, 65536)
+        ports = self.behaviour.ports
+        port = wanted if ports is Ports.PRESERVED else self._next_port()
         while (held := self._by_port.get((is_tcp, port))) is not None and self._is_alive(held):
-            port = self._random.randrange(1024, 65536)
+            port = self._next_port()
         return port
+
+    def _next_port(self) -> int:
+        """
+        Choose the next port that is not asked for by number.
+        """
+        if self.behaviour.ports is not Ports.SEQUENTIAL:
+            return self._random.randrange(1024, 65536)
+        self._last_port = self._last_port + 1 if self._last_port < 65535 else 1024
+        return self._last_port

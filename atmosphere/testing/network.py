@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from .agenda import Agenda
+from .firewall import Firewall
 from .host import Host
 from .link import Kind, Link, Packet, TraceRecord
 from .nat import Nat, NatBehaviour
@@ -22,6 +23,9 @@ from .resolver import NameTable
 from .subnet import Attachment, Subnet
 
 __all__ = ["SimulatedNetwork"]
+
+#: The line of each host on a LAN.
+LAN_LINK = Link(latency=0.0005)
 
 
 class SimulatedNetwork:
@@ -101,12 +105,46 @@ class SimulatedNetwork:
         @param on: the network outside: the internet, or another router's LAN.
         @param link: its line to that network.
         """
-        lan = self.subnet(name, link=Link(latency=0.0005))
+        lan = self.subnet(name, link=LAN_LINK)
         nat = Nat(name, self.agenda, Random(f"{self.seed} {name}"), behaviour, self.note)
-        nat.inside = lan.gateway = lan.attach(nat, gateway, Link(latency=0.0))
+        nat.inside = lan.attach(nat, gateway, Link(latency=0.0))
+        lan.add_route("0.0.0.0/0", nat.inside)
         subnet = on if on is not None else self.internet
         nat.outside = subnet.attach(nat, address, link if link is not None else self._link)
         return nat
+
+    def firewall(
+        self,
+        name: str,
+        address: str,
+        prefix: str,
+        *,
+        gateway: str,
+        lan: Subnet | None = None,
+        on: Subnet | None = None,
+        link: Link | None = None,
+    ) -> Firewall:
+        """
+        Make a router that translates nothing and lets in answers alone; hang hosts
+        with public addresses on its C{lan}.
+
+        @param address: its address outside.
+        @param prefix: the addresses of the network inside, such as C{2a10:1::/64}.
+        @param gateway: its address inside.
+        @param lan: the network inside, if there is one already.
+        @param on: the network outside.
+        @param link: its line to that network.
+        """
+        inside = lan if lan is not None else self.subnet(name, link=LAN_LINK)
+        outside = on if on is not None else self.internet
+        firewall = Firewall(name, self.agenda, self.note)
+        firewall.inside = inside.attach(firewall, gateway, Link(latency=0.0))
+        firewall.outside = outside.attach(
+            firewall, address, link if link is not None else self._link
+        )
+        inside.add_route("::/0" if ":" in prefix else "0.0.0.0/0", firewall.inside)
+        outside.add_route(prefix, firewall.outside)
+        return firewall
 
     def move(
         self, host: Host, *addresses: str, on: Subnet | None = None, link: Link | None = None
@@ -125,8 +163,39 @@ class SimulatedNetwork:
         )
         self.names.add(host.name, *addresses)
 
+    def plug(
+        self, host: Host, address: str, *, on: Subnet | None = None, link: Link | None = None
+    ) -> None:
+        """
+        Give a host one more address, on any network: another interface.
+        """
+        subnet = on if on is not None else self.internet
+        added = subnet.attach(host, address, link or subnet.link)
+        host.kernel.readdress([*host.kernel.attachments, added])
+        self.names.add(host.name, *host.kernel.addresses)
+
+    def unplug(self, host: Host, address: str) -> None:
+        """
+        Take one of its addresses from a host, as when an interface goes down; what
+        is bound to it is stuck.
+
+        @raise ValueError: the host has no such address.
+        """
+        gone = [each for each in host.kernel.attachments if each.address == address]
+        if not gone:
+            raise ValueError(f"{host.name} has no address {address}")
+        for each in gone:
+            each.subnet.detach(each)
+        host.kernel.readdress([each for each in host.kernel.attachments if each not in gone])
+        self.names.add(host.name, *host.kernel.addresses)
+
     def set_link(
-        self, first: Host | Nat, second: Host | Nat | None = None, **properties: Any
+        self,
+        first: Host | Nat | Firewall,
+        second: Host | Nat | Firewall | None = None,
+        *,
+        only: Literal["out", "in"] | None = None,
+        **properties: Any,
     ) -> None:
         """
         Change the line of a host or a router, or put one between two of them.
@@ -135,6 +204,7 @@ class SimulatedNetwork:
         @param second: with it, the line is one more between these two, who
             hang on the same network; properties that are not named are those of
             a perfect line.
+        @param only: one direction, as C{first} sees it.
         @param properties: fields of L{Link}; those of a single line that are
             not named stay as they are.
         """
@@ -143,10 +213,16 @@ class SimulatedNetwork:
             for one in _attachments(first):
                 for other in _attachments(second):
                     if one.subnet is other.subnet:
-                        one.subnet.set_pair(one, other, link)
+                        if only != "in":
+                            one.subnet.set_pair(one, other, link)
+                        if only != "out":
+                            one.subnet.set_pair(other, one, link)
             return
         for attachment in _attachments(first):
-            attachment.link = replace(attachment.link, **properties)
+            if only != "in":
+                attachment.link = replace(attachment.link, **properties)
+            if only != "out":
+                attachment.incoming = replace(attachment.incoming, **properties)
             attachment.subnet.changed([attachment.address])
 
     # ---------------------------------------------------------------------- cutting
@@ -289,8 +365,8 @@ def _has_result(deferred: Deferred[Any]) -> bool:
     return bool(deferred.called and not deferred.paused)
 
 
-def _attachments(node: Host | Nat) -> list[Attachment]:
+def _attachments(node: Host | Nat | Firewall) -> list[Attachment]:
     """
     List how a node hangs on the networks that hosts know it by.
     """
-    return [node.outside] if isinstance(node, Nat) else node.kernel.attachments
+    return node.kernel.attachments if isinstance(node, Host) else [node.outside]

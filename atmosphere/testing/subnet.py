@@ -6,6 +6,7 @@ Networks apart, and how hosts and routers hang on them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from random import Random
 from typing import Protocol
 
@@ -35,7 +36,9 @@ class Attachment:
     @ivar node: the host or router.
     @ivar subnet: the network that it hangs on.
     @ivar address: the node's address there.
-    @ivar link: the line; set it by L{SimulatedNetwork.set_link}.
+    @ivar link: the line, as it is for what the node sends; set both by
+        L{SimulatedNetwork.set_link<atmosphere.testing.network.SimulatedNetwork.set_link>}.
+    @ivar incoming: the line, as it is for what the node is sent.
     """
 
     def __init__(self, node: Node, subnet: Subnet, address: str, link: Link) -> None:
@@ -43,6 +46,7 @@ class Attachment:
         self.subnet = subnet
         self.address = address
         self.link = link
+        self.incoming = link
         self.up = Gate()
         self.down = Gate()
 
@@ -65,8 +69,6 @@ class Subnet:
 
     @ivar name: its name, for traces.
     @ivar link: the line of those that are not given their own.
-    @ivar gateway: the attachment of the router to which packets for other
-        networks go.
     """
 
     def __init__(
@@ -79,13 +81,14 @@ class Subnet:
     ) -> None:
         self.name = name
         self.link = link
-        self.gateway: Attachment | None = None
         self._agenda = agenda
         self._seed = seed
         self._note = note
         self._attachments: dict[str, Attachment] = {}
         self._flows: dict[tuple[str, str], Flow] = {}
-        self._pairs: dict[frozenset[str], Link] = {}
+        self._pairs: dict[tuple[str, str], Link] = {}
+        self._routes: list[tuple[IPv4Network | IPv6Network, Attachment]] = []
+        self._hops: dict[str, Attachment | None] = {}
 
     def nearness(self, address: str) -> int:
         """
@@ -95,7 +98,30 @@ class Subnet:
         """
         if address in self._attachments:
             return 2
-        return 0 if self.gateway is None else 1
+        return 0 if self._next_hop(address) is None else 1
+
+    def add_route(self, prefix: str, router: Attachment) -> None:
+        """
+        Send what is for a prefix, and for no node of this network, to a router; of
+        several prefixes the longest counts.
+
+        @param prefix: such as C{0.0.0.0/0} for all of IPv4.
+        """
+        self._routes.append((ip_network(prefix), router))
+        self._routes.sort(key=lambda route: -route[0].prefixlen)
+        self._hops.clear()
+
+    def _next_hop(self, destination: str) -> Attachment | None:
+        """
+        Say who takes the packets for an address.
+        """
+        if destination not in self._hops:
+            found = self._attachments.get(destination)
+            if found is None and self._routes:
+                address = ip_address(destination)
+                found = next((hop for net, hop in self._routes if address in net), None)
+            self._hops[destination] = found
+        return self._hops[destination]
 
     def attach(self, node: Node, address: str, link: Link) -> Attachment:
         """
@@ -106,6 +132,7 @@ class Subnet:
         if address in self._attachments:
             raise ValueError(f"{address} is taken in {self.name}")
         attachment = self._attachments[address] = Attachment(node, self, address, link)
+        self._hops.clear()
         return attachment
 
     def detach(self, attachment: Attachment) -> None:
@@ -113,17 +140,15 @@ class Subnet:
         Take a node off this network; packets on their way to it vanish.
         """
         del self._attachments[attachment.address]
+        self._routes = [route for route in self._routes if route[1] is not attachment]
+        self._hops.clear()
         self._flows = {k: f for k, f in self._flows.items() if attachment.address not in k}
 
-    def set_pair(self, first: Attachment, second: Attachment, link: Link | None) -> None:
+    def set_pair(self, first: Attachment, second: Attachment, link: Link) -> None:
         """
-        Put one more line between two nodes, or take it away.
+        Put one more line from a node to another.
         """
-        pair = frozenset((first.address, second.address))
-        if link is None:
-            self._pairs.pop(pair, None)
-        else:
-            self._pairs[pair] = link
+        self._pairs[first.address, second.address] = link
         self.changed((first.address, second.address))
 
     def changed(self, addresses: Iterable[str]) -> None:
@@ -141,8 +166,8 @@ class Subnet:
         """
         Make the flow from one node to another.
         """
-        pair = self._pairs.get(frozenset((sender.address, target.address)))
-        links = [sender.link, target.link, *([pair] if pair is not None else [])]
+        pair = self._pairs.get((sender.address, target.address))
+        links = [sender.link, target.incoming, *([pair] if pair is not None else [])]
 
         def arrive(packet: Packet) -> None:
             if self._attachments.get(target.address) is target:
@@ -155,7 +180,7 @@ class Subnet:
             Random(f"{self._seed} {self.name} {sender.address} {target.address}"),
             tuple(links),
             (sender.link, sender.up),
-            (target.link, target.down),
+            (target.incoming, target.down),
             arrive,
             self._note,
         )
@@ -169,7 +194,7 @@ class Subnet:
         destination = packet.destination[0]
         flow = self._flows.get((sender.address, destination))
         if flow is None:
-            target = self._attachments.get(destination, self.gateway)
+            target = self._next_hop(destination)
             if target is None or target is sender:
                 self._note("no route", packet)
                 return

@@ -10,7 +10,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from atmosphere.testing import TraceRecord
 
-from .network_case import ADDRESS, NetworkCase
+from .network_case import ADDRESS, Inbox, NetworkCase
 
 
 class LineTests(NetworkCase):
@@ -45,6 +45,36 @@ class LineTests(NetworkCase):
         one.transport.write(b"t" * 100_000)
         self.network.advance(1)
         self.assertEqual(len(two.data), 100_000)
+
+    def test_one_direction(self) -> None:
+        """
+        A line may be another one in each direction: that of a host, and one between two.
+        """
+        back: Any = self.bob.listenUDP(8888, DatagramProtocol())
+        answers = Inbox(self.clock.seconds)
+        self.alice.listenUDP(5001, answers)
+
+        def both() -> list[list[float]]:
+            start = self.clock.seconds()
+            for inbox in (self.inbox, answers):
+                inbox.received.clear()
+            self.send()
+            back.write(b"x", (ADDRESS["alice"], 5001))
+            self.network.advance(2)
+            return [
+                [round(at - start, 6) for at, _ in inbox.received]
+                for inbox in (self.inbox, answers)
+            ]
+
+        self.network.set_link(self.alice, only="out", latency=0.1)
+        self.assertEqual(both(), [[0.105], [0.01]])
+        self.network.set_link(self.alice, only="in", loss=1.0)
+        self.assertEqual(both(), [[0.105], []])
+        self.network.set_link(self.alice, latency=0.005, loss=0.0)
+        self.network.set_link(self.alice, self.bob, only="in", latency=1.0)
+        self.assertEqual(both(), [[0.01], [1.01]])
+        self.network.set_link(self.alice, self.bob, only="out", latency=0.5)
+        self.assertEqual(both(), [[0.51], [1.01]])
 
     def test_jitter_keeps_order(self) -> None:
         """

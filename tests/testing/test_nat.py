@@ -4,6 +4,7 @@ Routers that translate addresses.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
@@ -18,8 +19,10 @@ from atmosphere.testing import (
     FULL_CONE,
     PORT_RESTRICTED,
     SYMMETRIC,
+    Dependence,
     Host,
     NatBehaviour,
+    Ports,
     SimulatedNetwork,
 )
 
@@ -132,6 +135,46 @@ class MappingTests(NatCase):
             self.send(port, ("203.0.113.1", 1))
         self.assertEqual(len({each for _, each in inbox.received}), 2)
         self.assertEqual(len(self.nat.mappings()), 2)
+
+    def test_address_dependent(self) -> None:
+        """
+        Each address sees another port, and all ports of one address the same.
+        """
+        by_address = replace(SYMMETRIC, mapping=Dependence.ADDRESS_DEPENDENT)
+        first, second, third = self.seen(by_address)
+        self.assertEqual(first, second)
+        self.assertNotEqual(first, third)
+
+    def test_sequential(self) -> None:
+        """
+        Ports may follow each other, and begin anew; those that are taken are left out.
+        """
+        self.assertEqual(
+            [port for _, port in self.seen(replace(SYMMETRIC, ports=Ports.SEQUENTIAL))],
+            [1024, 1025, 1026],
+        )
+        self.nat._last_port = 65534
+        inbox, _ = self.listen(self.one, 9)
+        for number in range(3):
+            _, port = self.listen(self.alice, 6000 + number)
+            self.send(port, ("203.0.113.1", 9))
+        self.assertEqual([port for _, (_, port) in inbox.received], [65535, 1027, 1028])
+
+    def test_full(self) -> None:
+        """
+        When there is no room no new mapping is made until an old one is over; old ones
+        work on.
+        """
+        self.home(replace(PORT_RESTRICTED, most_mappings=2))
+        inbox, _ = self.listen(self.one, 1)
+        ports = [self.port, *(self.listen(self.alice, number)[1] for number in (5001, 5002))]
+        for port in ports:
+            self.send(port, ("203.0.113.1", 1))
+        self.send(self.port, ("203.0.113.1", 1))
+        self.assertEqual([port for _, (_, port) in inbox.received], [5000, 5001, 5000])
+        self.network.advance(121)
+        self.send(ports[2], ("203.0.113.1", 1))
+        self.assertEqual((inbox.last[1], self.nat.mappings_made), (5002, 3))
 
 
 class FilteringTests(NatCase):

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost, TimeoutError as ConnectTimeoutError
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 
-from atmosphere.testing import Host
+from atmosphere.testing import FULL_CONE, Host
 
 from .network_case import ADDRESS, Dialling, Ends, Inbox, NetworkCase
 
@@ -140,6 +140,51 @@ class CutTests(NetworkCase):
         self.network.advance(5)
         self.assertIs(dialling.failed, None)
         self.assertTrue(dialling.made.connected)
+
+
+class InterfaceTests(NetworkCase):
+    """
+    Hosts on several networks.
+    """
+
+    def seen(self) -> list[str]:
+        """
+        Send to a server from a port that is bound to no address; say who the server sees.
+        """
+        self.inbox.received.clear()
+        self.send()
+        trace = self.network.record()
+        self.send()
+        self.network.advance(1)
+        return [each.source[0] for each in trace if each.kind == "udp"] * len(self.inbox.received)
+
+    def test_up_and_down(self) -> None:
+        """
+        A second interface serves as well; when the first goes down, what is bound to no
+        address goes on by the other.
+        """
+        lan = self.network.nat("home", "198.51.100.1", FULL_CONE).lan
+        self.network.plug(self.alice, "192.168.1.2", on=lan)
+        self.assertEqual(self.network.names.addresses("alice"), ["192.0.2.1", "192.168.1.2"])
+        self.assertEqual(self.seen(), ["192.0.2.1"] * 2)
+        self.network.unplug(self.alice, "192.0.2.1")
+        self.assertEqual(self.seen(), ["192.168.1.2"] * 2)
+        self.network.plug(self.alice, "192.0.2.1")
+        self.assertEqual(self.seen(), ["192.0.2.1"] * 2)
+        self.assertRaises(ValueError, self.network.unplug, self.alice, "192.0.2.99")
+
+    def test_bound(self) -> None:
+        """
+        What is bound to an address that has gone is stuck, and a connection with it.
+        """
+        self.network.plug(self.alice, "192.0.2.3")
+        bound: Any = self.alice.listenUDP(0, DatagramProtocol(), interface="192.0.2.1")
+        one, two = self.connect()
+        self.network.unplug(self.alice, "192.0.2.1")
+        bound.write(b"x", (ADDRESS["bob"], 7777))
+        one.transport.write(b"x")
+        self.network.advance(5)
+        self.assertEqual((self.inbox.received, two.data), ([], b""))
 
 
 class LifetimeTests(NetworkCase):
