@@ -280,9 +280,9 @@ def format_examples(formatter: click.HelpFormatter, examples: str) -> None:
                 formatter.write(f"{'':>{formatter.current_indent}}{line.strip()}\n")
 
 
-class _WithExamples(click.Command):
+class Command(click.Command):
     """
-    What shows examples in its help.
+    A command that shows examples in its help.
     """
 
     def __init__(self, *arguments: Any, examples: str = "", **settings: Any) -> None:
@@ -298,16 +298,22 @@ class _WithExamples(click.Command):
         super().format_epilog(ctx, formatter)
 
 
-class Command(_WithExamples):
+class CommandGroup(click.Group):
     """
-    A command.
+    A command with others below it that shows examples in its help.
     """
 
+    def __init__(self, *arguments: Any, examples: str = "", **settings: Any) -> None:
+        self.examples = examples
+        super().__init__(*arguments, **settings)
 
-class CommandGroup(_WithExamples, click.Group):
-    """
-    A command with others below it.
-    """
+    @override
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """
+        Show the examples.
+        """
+        format_examples(formatter, self.examples)
+        super().format_epilog(ctx, formatter)
 
 
 def command(

@@ -10,7 +10,6 @@ import os
 import socket
 import stat
 import struct
-from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, cast
 
@@ -66,7 +65,7 @@ def _remove_stale(path: Path, address: str) -> None:
     path.unlink(missing_ok=True)
 
 
-class UNIXService(ABC, Service):
+class UNIXService(Service):
     """
     Listens on a UNIX socket for as long as the service runs.
 
@@ -84,11 +83,11 @@ class UNIXService(ABC, Service):
         self._address: SocketAddress | None = None
         self._listening: IListeningPort | None = None
 
-    @abstractmethod
     def make_factory(self) -> Any:
         """
         Make what serves the socket.
         """
+        raise NotImplementedError
 
     @override
     def startService(self) -> None:

@@ -9,6 +9,7 @@ never read. A node that uses the relay has to stay connected, and C{/health} to 
 
 from __future__ import annotations
 
+import argparse
 import random
 import socket
 import threading
@@ -29,7 +30,7 @@ from tests.fuzz.property import mutations
 from tests.network.relay.relay_case import upgrade
 from tests.network.relay.switchboard_case import make_hello
 
-from .live import command_case, cpu_seconds, percentile, resident, show, wanted_seconds
+from .live import command_case, cpu_seconds, percentile, resident, show
 
 __all__ = ["MANNERS", "attack"]
 
@@ -239,7 +240,10 @@ def main() -> None:
     """
     Attack, print the line.
     """
-    seconds = wanted_seconds(20.0)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--json", action="store_true")
+    seconds = parser.parse_args().seconds
     with command_case() as case:
         found = attack(case, CLIENTS, seconds)
     figures = {

@@ -9,6 +9,7 @@ other by the good one, and answer pings all the while.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from tests.end_to_end.harness import ROOT, EndToEndTestCase, Machine, Relay, elapsed
 
 from .bad_relay import MANNERS
-from .live import command_case, cpu_seconds, resident, show, victim_of, wanted_seconds
+from .live import command_case, cpu_seconds, resident, show, victim_of
 
 __all__ = ["WORST", "Borne", "attack", "bad_relays"]
 
@@ -144,7 +145,10 @@ def main() -> None:
     """
     Attack, print the line.
     """
-    seconds = wanted_seconds(30.0)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--json", action="store_true")
+    seconds = parser.parse_args().seconds
     with command_case() as case:
         found = attack(case, MANNERS, seconds)
     figures = {

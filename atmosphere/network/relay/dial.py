@@ -24,6 +24,7 @@ from atmosphere.text import escape_peer_text
 from .batches import encode_batches, split_batch
 from .endpoint import RelayURL, describe_failure
 from .frames import (
+    MAX_MESSAGE,
     SUBPROTOCOL,
     Absent,
     Challenge,
@@ -42,6 +43,7 @@ from .frames import (
     Welcome,
     signed_bytes,
 )
+from .framing import FrameCutter, mask_in_place, message_header
 from .reader import decode
 from .streams import ClientStream, send_at_once
 
@@ -51,6 +53,7 @@ WELCOME_TIMEOUT = 10.0
 PING_INTERVAL = 15.0
 SILENCE = 45.0
 QUEUE = 256 * 1024
+GOODBYE = 2.0
 LOGGED_NOTICES = 10
 CONTROL_RATE = 100.0
 CONTROL_BURST = 1_000.0
@@ -119,18 +122,21 @@ class ClientConnection(ClientStream):
         credentials: Callable[[], HelloCredentials],
         owner: ConnectionOwner,
     ) -> None:
-        super().__init__(reactor, entropy, TokenBucket(CONTROL_RATE, CONTROL_BURST))
+        super().__init__()
         self.rtt: float | None = None
         self.relay_clock: float | None = None
         self.dropped = 0
         self.ignored = 0
+        self._reactor = reactor
         self._url = url
         self._key = key
+        self._entropy = entropy
         self._instance = instance
         self._credentials = credentials
         self._owner: ConnectionOwner | None = owner
         self._error: str | None = None
         self._refused: int | None = None
+        self._end: IDelayedCall | None = None
         self._notices = 0
         self._is_hello_sent = False
         self._is_welcomed = False
@@ -139,10 +145,19 @@ class ClientConnection(ClientStream):
         self._heard = 0.0
         self._sent_at: tuple[bytes, float] | None = None
         self._pings = 0
+        self._control = TokenBucket(CONTROL_RATE, CONTROL_BURST)
         self._parkings = TokenBucket(PARKINGS_PER_SECOND, PARKINGS_AT_ONCE)
         self._is_parked = False
         self._is_draining = False
         self._timer: IDelayedCall | None = None
+        self.cutter = FrameCutter(MAX_MESSAGE, is_masked=False)
+
+    @override
+    def response_refused(self) -> None:
+        """
+        Hang up on what is no relay.
+        """
+        self._fail("what answers there does not speak HTTP", abort=True)
 
     @override
     def onConnect(self, response: ConnectionResponse) -> None:
@@ -179,8 +194,23 @@ class ClientConnection(ClientStream):
         self._heard = self._reactor.seconds()
 
     @override
-    def hang_up(self, text: str) -> None:
-        self._fail(text, abort=True)
+    def receive_control_frame(self, frame: bytes) -> None:
+        """
+        Let Autobahn answer a ping, or close, but not for ever.
+        """
+        if self._control.take(1, self._heard):
+            super().receive_control_frame(frame)
+            if self.state != self.STATE_OPEN:
+                self._end_soon()
+        else:
+            self.fail(1002, "it sends more than any relay has reason for")
+
+    @override
+    def fail(self, code: int, reason: str) -> None:
+        """
+        End the connection to a relay that broke the protocol.
+        """
+        self._fail(f"it broke the protocol: {reason}", abort=True)
 
     @override
     def receive_message(self, payload: bytes | bytearray, is_binary: bool) -> None:
@@ -217,7 +247,7 @@ class ClientConnection(ClientStream):
 
         @raise DecodeError: it has no place here and now, or there are too many.
         """
-        if not self.take_control():
+        if not self._control.take(1, self._heard):
             raise DecodeError("more frames than any relay has reason for")
         match frame:
             case Refused(code, text):
@@ -244,7 +274,7 @@ class ClientConnection(ClientStream):
         """
         match frame:
             case Ping(token):
-                self.write_message(Pong(token).encode())
+                self._write(Pong(token).encode())
             case Pong(token):
                 if self._sent_at is not None and self._sent_at[0] == token:
                     self.rtt = max(0.0, self._heard - self._sent_at[1])
@@ -295,7 +325,7 @@ class ClientConnection(ClientStream):
         hello = Hello(
             node, self._url.authority, self._instance, credentials, self._key.sign(signed)
         )
-        self.write_message(hello.encode())
+        self._write(hello.encode())
 
     def _ping(self) -> None:
         """
@@ -306,12 +336,12 @@ class ClientConnection(ClientStream):
             self._timer.cancel()
         self._timer = None
         if now - self._heard >= SILENCE:
-            self.hang_up("it has fallen silent")
+            self._fail("it has fallen silent", abort=True)
             return
         self._pings += 1
         token = self._pings.to_bytes(8, "big")
         self._sent_at = (token, now)
-        self.write_message(Ping(token).encode())
+        self._write(Ping(token).encode())
         self._timer = self._reactor.callLater(PING_INTERVAL, self._ping)
 
     def send(self, destination: NodeID, datagrams: Sequence[bytes]) -> None:
@@ -325,31 +355,48 @@ class ClientConnection(ClientStream):
                     self._waiting -= len(message)
                     self.dropped += 1
                     continue
-            self.write_message(message)
+            self._write(message)
+
+    def _write(self, message: bytes) -> None:
+        """
+        Write a frame.
+        """
+        if self.state == self.STATE_OPEN:
+            key, payload = self._entropy(4), bytearray(message)
+            mask_in_place(payload, key)
+            header = message_header(len(message), is_masked=True)
+            self.transport.write(b"".join((header, key, payload)))
 
     def leave(self) -> None:
         """
         Say goodbye.
         """
         self._error = self._error or "we left"
-        self._close(abort=False)
+        self._hang_up(abort=False)
 
     def _fail(self, text: str, *, abort: bool = False) -> None:
         """
         End the connection, because of something.
         """
         self._error = self._error or f"{self._url.authority}: {text}"
-        self._close(abort=abort)
+        self._hang_up(abort=abort)
 
-    def _close(self, *, abort: bool) -> None:
+    def _hang_up(self, *, abort: bool) -> None:
         """
         Close the connection, whatever the other side does about it.
         """
         if self.state == self.STATE_OPEN and not abort:
             self.sendClose(1000)
-            self.end_soon()
+            self._end_soon()
         elif self.transport is not None:
             self.transport.abortConnection()
+
+    def _end_soon(self) -> None:
+        """
+        Leave the other side a moment to close the connection.
+        """
+        if self._end is None:
+            self._end = self._reactor.callLater(GOODBYE, self.transport.abortConnection)
 
     def pauseProducing(self) -> None:
         """
@@ -376,8 +423,9 @@ class ClientConnection(ClientStream):
         """
         super().connectionLost(reason)
         self.forget_timers()
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        for call in (self._timer, self._end):
+            if call is not None and call.active():
+                call.cancel()
         self._timer = None
         owner, self._owner = self._owner, None
         if owner is not None:
@@ -388,9 +436,9 @@ class ClientConnection(ClientStream):
         Find out why a connection ended.
         """
         where = self._url.authority
-        status = self.refused_status()
-        if status is not None:
-            return f"{where} is no relay, or not at {self._url.resource}: HTTP {status}"
+        status = str(getattr(self, "http_status_line", "")).split()
+        if len(status) > 1 and status[1] != "101":
+            return f"{where} is no relay, or not at {self._url.resource}: HTTP {status[1][:3]}"
         if self.wasOpenHandshakeTimeout:
             return f"{where} accepts connections but does not answer; is it a relay?"
         if self.remoteCloseCode not in (None, 1000):
