@@ -89,6 +89,12 @@ def describe(answer: dict[str, Any]) -> list[str]:
         f" {_until(answer.get('expires_at'))}. There, run this and paste the code:"
     )
     lines.extend(["", "    atmosphere join -", ""])
+    if answer.get("needs_answer"):
+        lines[-1:] = [
+            "",
+            "this node has no relay: if the other machine does not come in at once, it prints an"
+            " answer; run `atmosphere join --answer -` here then and paste that. The code:",
+        ]
     return lines
 
 

@@ -6,14 +6,14 @@ C{atmosphere join} and C{atmosphere leave}: become a member, and cease to be one
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .init import absolute_file, host_name, make_node
 from .invite import make_invitation
+from .join_answer import follow_answer, read_pasted, show_answer
 from .options import Number, Settings, command, option, pass_settings
 
 if TYPE_CHECKING:
@@ -29,58 +29,43 @@ atmosphere join -
 atmosphere join code.txt
 atmosphere join
 atmosphere join code.txt --timeout 600
+atmosphere join --answer -
 """
 
 LEAVE_EXAMPLES = """
 atmosphere leave
 """
 
+#: Seconds after which a code that nobody needs to approve, or to carry an answer for, has failed.
 JOIN_TIMEOUT = 90.0
-MAXIMUM_CODE = 8192
+
+#: Seconds in which a node that was restarted has to be back.
+RESTART_TIMEOUT = 60
 
 
 def read_code(given: str) -> str:
     """
-    Find the join code that was meant: C{-} is standard input, the name of a
-    file is its content, all else is the code itself.
+    Find the join code that was meant, as L{read_pasted} does.
 
     @raise ConfigurationError: there is no such file, or nothing in it.
     @raise JoinError: that is too long for a code.
     """
-    from atmosphere.errors import ConfigurationError, JoinError
-
-    if given == "-":
-        if sys.stdin.isatty():
-            print("paste the join code, then press Enter:", file=sys.stderr)
-            text = sys.stdin.readline(MAXIMUM_CODE + 1)
-        else:
-            text = sys.stdin.read(MAXIMUM_CODE + 1)
-    elif len(given) < 256 and os.path.isfile(given):
-        with Path(given).open(encoding="utf-8", errors="replace") as file:
-            text = file.read(MAXIMUM_CODE + 1)
-    elif len(given) < 256 and set(given) & {os.sep, "."}:  # which no code has
-        raise ConfigurationError(
-            f"there is no file {given}: name one that holds a join code, or use `-` and paste it"
-        )
-    else:
-        text = given
-    code = "".join(text.split())
-    remedy = "paste the one that `atmosphere invite` printed"
-    if not code:
-        raise ConfigurationError(f"no join code was given: {remedy}")
-    if len(code) > MAXIMUM_CODE:
-        raise JoinError(f"that is no join code: {remedy}")
-    return code
+    return read_pasted(given, "join code", "paste the one that `atmosphere invite` printed")
 
 
 class _Progress:
     """
-    Tells the user that an admin is to decide, and what becomes of the request
-    when the user does not wait.
+    Tells the user what others have to do, and what becomes of that when the user does
+    not wait.
+
+    @ivar is_lasting: people have to do something, which may take long.
     """
 
-    def __init__(self) -> None:
-        self._has_waited = False
+    def __init__(self, settings: Settings) -> None:
+        self.is_lasting = False
+        self._settings = settings
+        self._remedy = ""
+        self._addresses: object = None
 
     def show(self, line: dict[str, Any]) -> None:
         """
@@ -89,10 +74,19 @@ class _Progress:
         from .output import note, shown
 
         if line.get("waiting"):
-            self._has_waited = True
+            self.is_lasting = True
+            self._remedy = "the request is kept: run the same command again later"
             mesh = shown(line.get("mesh_name"), 63)
             note(f"this node is {shown(line.get('node_id'))}")
             note(f"waiting until an admin of {mesh} approves it; Ctrl-C ends only the waiting")
+        elif "answer" in line:
+            self.is_lasting = True
+            self._remedy = "run the same command again for another answer; the code is still good"
+            if line.get("addresses") == self._addresses:
+                note("the answer above is still good")
+                return
+            self._addresses = line.get("addresses")
+            show_answer(self._settings, line)
 
     def interrupted(self) -> None:
         """
@@ -100,8 +94,8 @@ class _Progress:
         """
         from .output import note
 
-        if self._has_waited:
-            note("the request is kept: run the same command again later")
+        if self._remedy:
+            note(self._remedy)
 
 
 def _join_here(
@@ -110,10 +104,10 @@ def _join_here(
     """
     Join in this process, since no node runs.
 
-    @param timeout: seconds to wait for approval, if the code needs that.
+    @param timeout: seconds to wait for people, if they have to do something.
     @return: what the node answered; an C{int} is the status of a failure.
     """
-    from twisted.internet.defer import CancelledError, TimeoutError
+    from twisted.internet.defer import CancelledError
 
     from atmosphere.errors import LinkError
     from atmosphere.node.service import NodeService
@@ -122,7 +116,7 @@ def _join_here(
     from .sources import entropy, random, wall
 
     answers: list[dict[str, Any]] = []
-    progress = _Progress()
+    progress = _Progress(settings)
 
     async def work(reactor: Any) -> int | None:
         node = NodeService(
@@ -137,17 +131,28 @@ def _join_here(
         async def redeem() -> None:
             await node.when_started()
             joining = node.join(code, timeout=timeout, emit=progress.show)
-            if _is_signed(code):
-                joining.addTimeout(JOIN_TIMEOUT, reactor)
+            is_late = False
+
+            def too_late() -> None:
+                nonlocal is_late
+                if not progress.is_lasting:
+                    is_late = True
+                    joining.cancel()
+
+            limit = reactor.callLater(JOIN_TIMEOUT, too_late) if _is_signed(code) else None
             try:
                 answers.append(await joining)
             except CancelledError:
+                if is_late:
+                    raise LinkError(
+                        f"no answer within {JOIN_TIMEOUT:g} s: does the node run that made the"
+                        " code?"
+                    ) from None
                 progress.interrupted()
                 raise
-            except TimeoutError:
-                raise LinkError(
-                    f"no answer within {JOIN_TIMEOUT:g} s: does the node run that made the code?"
-                ) from None
+            finally:
+                if limit is not None and limit.active():
+                    limit.cancel()
 
         return await run_service(node, redeem)
 
@@ -168,7 +173,19 @@ def _join_here(
     "--timeout",
     type=Number(0, 30 * 86400, min_open=True),
     metavar="SECONDS",
-    help="How long to wait for approval.  [default: until it is decided]",
+    help="How long to wait for approval, or for the joiner.  [default: until it is decided]",
+)
+@option(
+    "--answer",
+    metavar="TEXT|FILE|-",
+    envvar=None,
+    help="Where the code was made: the answer that `join` printed on the other machine.",
+)
+@option(
+    "--stun",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="A STUN server to learn the public address from, for a node that is not running.",
 )
 @option("--relay-ca", metavar="FILE", help="Certificates to verify wss:// relays with.")
 @pass_settings
@@ -177,6 +194,8 @@ def join(
     code: str | None,
     name: str | None,
     timeout: float | None,
+    answer: str | None,
+    stun: tuple[str, ...],
     relay_ca: str | None,
 ) -> int:
     """
@@ -189,14 +208,24 @@ def join(
 
     A code from `invite --approve` works on the local network. This command waits
     then until an admin has approved; run again later it finds the answer.
+
+    When no relay leads to the machine that made the code, this command prints an
+    answer: one line to be carried back there, as the code was, and pasted into
+    `atmosphere join --answer -`. It goes on trying meanwhile, for up to an hour.
     """
+    if answer is not None:
+        if code is not None:
+            raise click.UsageError(
+                "Only one of CODE and --answer: the code goes to the machine that joins, its answer"
+                " back to the one that made the code."
+            )
+        return follow_answer(settings, answer, timeout)
     if code is None:
         make_invitation(settings, 24.0, 1, None)
         return 0
     from atmosphere.errors import NotRunningError
     from atmosphere.node.program import program_for
 
-    from .client import LocalClient
     from .output import note, print_json, shown
 
     text = read_code(code)
@@ -207,19 +236,19 @@ def join(
         )
     was_running = True
     try:
-        answer: Any = _join_by_node(LocalClient(settings.state), text, timeout)
-        if relay_ca is not None:
-            note("--relay-ca was not needed: the node runs already, give it to `atmosphere serve`")
+        joined: Any = _join_by_node(settings, text, timeout)
+        for unused in ["--relay-ca"] * (relay_ca is not None) + ["--stun"] * bool(stun):
+            note(f"{unused} was not needed: the node runs already, give it to `atmosphere serve`")
     except NotRunningError:
         was_running = False
-        answer = _join_without_node(settings, text, name, timeout, relay_ca)
-    if isinstance(answer, int):
-        return answer
+        joined = _join_without_node(settings, text, name, timeout, relay_ca, stun)
+    if isinstance(joined, int):
+        return joined
     if settings.is_json:
-        print_json(answer)
+        print_json(joined)
     else:
-        mesh, node = shown(answer.get("mesh_name")), shown(answer.get("name"))
-        print(f"joined the mesh {mesh} ({shown(answer.get('mesh_id'))}) as {node}")
+        mesh, node = shown(joined.get("mesh_name")), shown(joined.get("name"))
+        print(f"joined the mesh {mesh} ({shown(joined.get('mesh_id'))}) as {node}")
     if not was_running:
         note(f"now start the node with: {program_for(settings.state)} serve")
     return 0
@@ -247,32 +276,73 @@ def _is_signed(code: str) -> bool:
     return code.startswith("atm1-")
 
 
-def _join_by_node(client: LocalClient, code: str, timeout: float | None) -> dict[str, Any]:
+def _join_by_node(settings: Settings, code: str, timeout: float | None) -> dict[str, Any]:
     """
     Have the node that runs join, and show what it says meanwhile.
+
+    Once people are to do something, a node that is restarted meanwhile is asked again.
     """
-    progress = _Progress()
+    from atmosphere.errors import NotRunningError
+
+    from .client import LocalClient
+    from .output import note
+
+    client = LocalClient(settings.state)
+    progress = _Progress(settings)
     arguments: dict[str, Any] = {"code": code}
     if timeout is not None:
         arguments["timeout"] = timeout
     silence = JOIN_TIMEOUT + 10 if _is_signed(code) else None
     answer: dict[str, Any] = {}
     try:
-        for answer in client.stream("POST", "/v1/join", arguments, timeout=silence):
-            progress.show(answer)
+        while True:
+            try:
+                for answer in client.stream("POST", "/v1/join", arguments, timeout=silence):
+                    progress.show(answer)
+                return answer
+            except NotRunningError:
+                if not progress.is_lasting:
+                    raise
+                note("the node has stopped: waiting until it runs again; Ctrl-C gives up")
+                _wait_for(client)
     except KeyboardInterrupt:
         progress.interrupted()
         raise
-    return answer
+
+
+def _wait_for(client: LocalClient) -> None:
+    """
+    Wait until the node runs again.
+
+    @raise NodeError: it does not.
+    """
+    from .client import NodeError
+    from .sources import pause
+
+    for _ in range(RESTART_TIMEOUT):
+        if client.is_running():
+            return
+        pause(1.0)
+    raise NodeError(
+        f"the node has not come back within {RESTART_TIMEOUT} s: start it with `atmosphere serve`"
+        " and run the same command again",
+        3,
+    )
 
 
 def _join_without_node(
-    settings: Settings, code: str, name: str | None, timeout: float | None, relay_ca: str | None
+    settings: Settings,
+    code: str,
+    name: str | None,
+    timeout: float | None,
+    relay_ca: str | None,
+    stun: Sequence[str],
 ) -> Any:
     """
     Open or make the node's state, and join in this process.
 
-    @param relay_ca: a node that is made now keeps it.
+    @param relay_ca: a node that is made now keeps it,
+    @param stun: and these.
     """
     from atmosphere.node.config import NodeConfig, check_name, with_environment, with_options
     from atmosphere.node.inviting import read_code as check_code
@@ -287,11 +357,15 @@ def _join_without_node(
     if NodeStore.exists(settings.state):
         store = open_store(settings)
     else:
-        made = NodeConfig(check_name(name or host_name()), relay_ca=relay_ca)
+        made = with_options(
+            NodeConfig(check_name(name or host_name()), relay_ca=relay_ca), stun=stun
+        )
         store = make_node(settings, made)
         note(f"made the node {store.settings.name} in {settings.state}")
     with store:
-        config = with_options(with_environment(store.settings, os.environ), relay_ca=relay_ca)
+        config = with_options(
+            with_environment(store.settings, os.environ), relay_ca=relay_ca, stun=stun
+        )
         return _join_here(settings, store, config, code, timeout)
 
 

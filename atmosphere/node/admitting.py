@@ -12,11 +12,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from atmosphere.engine_driver import EngineClock
-from atmosphere.errors import ConfigurationError, JoinError
+from atmosphere.errors import ConfigurationError, JoinError, LinkError, StateError
 from atmosphere.identity import NodeID
 from atmosphere.mesh.invitation import Invitation
 from atmosphere.mesh.join_code import JoinCode
 from atmosphere.mesh.joiner import Admitted, Waiting
+from atmosphere.network.path.ways import DirectWay, Way
 
 from .api import JSON, Emit
 from .approving import Approvals
@@ -25,6 +26,7 @@ from .founding import FoundingNode
 from .invitations import Invitations
 from .inviting import Redemption, make_invitation, make_plain_code, read_code
 from .keeper import LinkKeeper
+from .knocking import PATIENCE, Answers
 from .links import NodeLinks
 from .requesting import JoinRequest, Target, target_of
 from .store import NodeStore
@@ -52,6 +54,7 @@ class AdmittingNode(FoundingNode):
     _keeper: LinkKeeper
     _invitations: Invitations
     _approvals: Approvals
+    _answers: Answers
     _ticket: JoinCode | None
     _is_joining = False
 
@@ -110,6 +113,7 @@ class AdmittingNode(FoundingNode):
             "mesh_name": code.mesh_name,
             "founded": founded,
             "needs_approval": must_be_approved,
+            "needs_answer": not must_be_approved and not code.relay_urls,
             "warnings": warnings,
         }
 
@@ -159,6 +163,23 @@ class AdmittingNode(FoundingNode):
         """
         return self._approvals.deny(request)
 
+    def follow_answer(
+        self, answer: str, *, timeout: float = PATIENCE, emit: Emit = lambda line: None
+    ) -> Deferred[JSON]:
+        """
+        Let a joiner in that no relay leads to, by the answer that it printed.
+        """
+        return Deferred.fromCoroutine(self._answers.follow(answer, timeout, emit))
+
+    def _needs_mappings(self) -> bool:
+        """
+        Say whether somebody may come by a code of ours that names no relay.
+        """
+        try:
+            return not self.relays.welcomed and self._invitations.has_open()
+        except StateError:
+            return False
+
     # Being let in.
 
     def join(
@@ -189,12 +210,25 @@ class AdmittingNode(FoundingNode):
                 target, capabilities=capabilities, timeout=timeout, emit=emit
             )
         with self._joining(code.mesh_id):
-            admitted = await self._redeem(code)
+            admitted, way = await self._redeem(code, timeout, emit)
+        if isinstance(way, DirectWay):
+            self._link_by(code.issuer, way)
         return await self._joined(admitted, code.issuer)
 
-    async def _redeem(self, code: JoinCode) -> Admitted:
+    def _link_by(self, issuer: NodeID, way: DirectWay) -> None:
+        """
+        Look for the issuer by the way that led there just now, which no record may name.
+        """
+        ways = dict.fromkeys([way, *self.links.ways_to(issuer)])
+        self.links.connect(issuer, list(ways)).addErrback(lambda failure: failure.trap(LinkError))
+
+    async def _redeem(
+        self, code: JoinCode, timeout: float | None, emit: Emit
+    ) -> tuple[Admitted, Way | None]:
         """
         Redeem a code that carries a secret.
+
+        @return: what we got, and by which way.
         """
         self._ticket = code
         urls = code.relay_urls or []
@@ -211,6 +245,8 @@ class AdmittingNode(FoundingNode):
             self.surroundings,
             now=self._clock.now,
             wall=self._wall,
+            timeout=timeout,
+            emit=emit,
         )
         try:
             admitted = await redemption.run()
@@ -219,7 +255,7 @@ class AdmittingNode(FoundingNode):
             self._ticket = None
             self._note_mesh_relays()
             self.relays.use_only(self.surroundings.trusted_relays)
-        return admitted
+        return admitted, redemption.way
 
     def request_to_join(
         self,

@@ -101,7 +101,8 @@ class NodeAPI(Protocol):
         @return: C{code} (with its prefix), C{expires_at} (POSIX seconds),
             C{invite_id} and C{uses} (C{None} without a secret), C{mesh_id},
             C{mesh_name}, C{founded} (whether that happened now),
-            C{needs_approval}, C{warnings}.
+            C{needs_approval}, C{needs_answer} (the code names no relay, so
+            that the joiner may print an answer for L{follow_answer}), C{warnings}.
         """
         ...
 
@@ -163,12 +164,32 @@ class NodeAPI(Protocol):
         """
         Become a member by a join code.
 
-        @param timeout: seconds to wait for approval, if the code needs that.
+        @param timeout: seconds to wait for approval, if the code needs that, or for
+            the answer to be carried.
         @param emit: called with C{waiting}, C{mesh_name}, C{asked},
-            C{node_id}, C{seconds} when an admin is to approve.
+            C{node_id}, C{seconds} when an admin is to approve. Called with C{answer},
+            C{expires_at}, C{addresses}, C{issuer}, C{mesh_name}, C{has_changed},
+            C{stable_port} when no relay leads to the issuer, and with C{waiting_for}
+            (C{answer}) and C{seconds} now and then while that waits to be carried.
         @return: C{mesh_id}, C{mesh_name}, C{node_id}, C{name}, C{admitted_by}.
             Cancelling gives up; a code that was redeemed meanwhile may be
             redeemed again by this node.
+        """
+        ...
+
+    def follow_answer(
+        self, answer: str, *, timeout: float, emit: Emit = lambda line: None
+    ) -> Deferred[JSON]:
+        """
+        Let a joiner in that no relay leads to, by the answer that L{join} made there.
+
+        @param timeout: seconds to wait for it.
+        @param emit: called with C{knocking} (true), C{joiner} (its node ID),
+            C{addresses}, C{refused} (of each C{address}, C{reason}) and C{seconds};
+            with C{warning} (a text) if something is in the way; with C{reached} (true)
+            and C{path} when it came.
+        @return: C{node_id}, C{name}, C{mesh_name}, C{path} as for L{peers}. Cancelling
+            ends the knocking.
         """
         ...
 

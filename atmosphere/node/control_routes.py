@@ -154,6 +154,16 @@ def _join(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     return api.join(code, timeout=timeout or None, emit=emit)
 
 
+def _follow_answer(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+    """
+    Serve C{POST /v1/join/answer}: lines about what is done, and the result.
+    """
+    answer = arguments.text("answer", maximum=8192)
+    timeout = arguments.number("timeout", 60, 1, 3600)
+    arguments.finish()
+    return api.follow_answer(answer, timeout=timeout, emit=emit)
+
+
 def _leave(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     """
     Serve C{POST /v1/leave}.
@@ -233,10 +243,11 @@ ROUTES: dict[bytes, dict[bytes, Route]] = {
     b"/v1/requests/approve": {b"POST": _approve},
     b"/v1/requests/deny": {b"POST": _deny},
     b"/v1/join": {b"POST": _join},
+    b"/v1/join/answer": {b"POST": _follow_answer},
     b"/v1/leave": {b"POST": _leave},
     b"/v1/mesh": {b"POST": _found},
 }
 
 #: Requests that last for hours: once begun they do not count among the clients;
 #: the node has a limit of its own for them.
-LASTING = frozenset({b"/v1/join", b"/v1/services/forward"})
+LASTING = frozenset({b"/v1/join", b"/v1/join/answer", b"/v1/services/forward"})

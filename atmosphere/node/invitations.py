@@ -183,6 +183,25 @@ class Invitations:
         self._database.fold()
         return invitation
 
+    def get(self, invite_id: bytes) -> Invitation | None:
+        """
+        Find an invitation.
+        """
+        with self._database.reading() as rows:
+            return _read(rows, invite_id)
+
+    def has_open(self) -> bool:
+        """
+        Say whether any could still be redeemed by somebody new.
+        """
+        with self._database.reading() as rows:
+            found = rows.execute(
+                "SELECT 1 FROM invitations AS held WHERE revoked = 0 AND expires_at > ? AND uses >"
+                " (SELECT count(*) FROM redemptions WHERE invite_id = held.invite_id) LIMIT 1",
+                (self._wall(),),
+            )
+            return found.fetchone() is not None
+
     def list(self) -> list[Invitation]:
         """
         List the invitations, those that end last first.

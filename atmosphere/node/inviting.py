@@ -6,10 +6,10 @@ Making a join code, and redeeming one: what the commands C{invite} and C{join} d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -21,10 +21,12 @@ from atmosphere.mesh.invitation import invitation_of
 from atmosphere.mesh.join_code import JoinCode, issue_join_code
 from atmosphere.mesh.joiner import Admitted, Joiner
 from atmosphere.network.nat.candidates import CandidateType
+from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.path.ways import Way
 from atmosphere.network.quic.connection import Link
 from atmosphere.text import escape_peer_text
 
+from .answering import AnswerOffer
 from .invitations import Invitations
 from .joining import SERVICE, JoinerProtocol, hang_up, impatience
 from .links import NodeLinks
@@ -41,6 +43,17 @@ MAX_CODE_RELAYS = 2
 MAX_CODE_ENDPOINTS = 3
 JOIN_TIMEOUT = 30.0
 RETRY_PAUSE = 0.5
+
+#: Seconds after which an answer is made, if no relay of the code lets us in.
+ANSWER_AFTER = 4.0
+
+#: Seconds between two dials that knocks call forth.
+REDIAL_PAUSE = 4.0
+
+#: Public addresses in a code beside the first.
+MAX_CODE_PUBLIC = 2
+
+Result = TypeVar("Result")
 
 _log = Logger()
 
@@ -82,6 +95,7 @@ def make_invitation(
     hosts.sort(key=lambda each: address_kind(each.packed) is AddressKind.LOOPBACK)
     local = hosts[0] if hosts else TransportAddress("127.0.0.1", port or 0)
     relays = surroundings.trusted_relays[:MAX_CODE_RELAYS]
+    further = [*hosts[1 : 1 + MAX_CODE_ENDPOINTS], *public[1 : 1 + MAX_CODE_PUBLIC]]
     code = issue_join_code(
         key,
         stored.chain,
@@ -91,7 +105,7 @@ def make_invitation(
         entropy=entropy,
         public_endpoint=str(public[0]) if public else None,
         relay_urls=relays,
-        endpoints=[str(each) for each in hosts[1 : 1 + MAX_CODE_ENDPOINTS]],
+        endpoints=list(dict.fromkeys(map(str, further))),
         lifetime=lifetime,
         uses=uses,
     )
@@ -174,6 +188,8 @@ def read_code(text: str, wall: float) -> JoinCode:
 class Redemption:
     """
     One node's way into a mesh by one code.
+
+    @ivar way: the one by which the issuer was reached last.
     """
 
     def __init__(
@@ -187,7 +203,15 @@ class Redemption:
         *,
         now: Callable[[], float],
         wall: Callable[[], float],
+        timeout: float | None = None,
+        emit: Callable[[JSON], None] = lambda line: None,
     ) -> None:
+        """
+        @param timeout: seconds to wait once there is an answer to be carried; C{None} for
+            as long as that is good.
+        @param emit: told of that answer, see L{AnswerOffer}.
+        """
+        self.way: Way | None = None
         self._reactor = reactor
         self._code = code
         self._key = key
@@ -196,14 +220,30 @@ class Redemption:
         self._surroundings = surroundings
         self._now = now
         self._wall = wall
+        self._timeout = timeout
+        self._offered_at = 0.0
+        self._last_dial = -REDIAL_PAUSE
+        self._interruptible: Deferred[Any] | None = None
+        self._is_knocked = False
+        self._offer: AnswerOffer | None = None
+        self._offering: IDelayedCall
+        self._make_offer = lambda: AnswerOffer(
+            reactor,
+            code,
+            key.node_id,
+            surroundings,
+            wall=wall,
+            emit=emit,
+            knocked=self._knocked,
+        )
         self._last_error = "no relay of the code let us in, and no address of it is within reach"
 
     def _endpoints(self) -> Sequence[TransportAddress]:
         """
-        List the addresses that the code names.
+        List where the issuer knocked from, and the addresses that the code names.
         """
         texts = [self._code.endpoint, self._code.public_endpoint, *self._code.endpoints]
-        found = []
+        found = [] if self._offer is None else list(self._offer.sources)
         for text in texts:
             try:
                 found.append(TransportAddress.from_text(text or ""))
@@ -221,30 +261,113 @@ class Redemption:
             endpoints=self._endpoints(),
         )
 
+    def _has_relay(self) -> bool:
+        """
+        Say whether a relay of the code has let us in.
+        """
+        welcomed = self._surroundings.relays.welcomed
+        return any(url in welcomed for url in self._code.relay_urls or ())
+
     async def run(self) -> Admitted:
         """
         Find the issuer, and ask.
 
         @raise JoinError: the code was not accepted.
-        @raise NoPathError: the issuer was not reached within 30 s.
+        @raise NoPathError: the issuer was not reached within 30 s, or, if there was an
+            answer to be carried, while that was good.
+        """
+        self._offering = self._reactor.callLater(ANSWER_AFTER, self._begin_offer)
+        try:
+            return await self._run()
+        finally:
+            if self._offering.active():
+                self._offering.cancel()
+            if self._offer is not None:
+                self._offer.stop()
+
+    async def _run(self) -> Admitted:
+        """
+        Dial until there is an answer, or patience has ended.
         """
         started = self._now()
         is_first = True
-        while self._now() - started < JOIN_TIMEOUT:
+        while self._is_patient(started):
             ways = self._ways()
-            wants_relay = bool(self._code.relay_urls) and not any(
-                url in self._surroundings.relays.welcomed for url in self._code.relay_urls or ()
-            )
+            wants_relay = bool(self._code.relay_urls) and not self._has_relay()
             if ways and not (is_first and wants_relay and self._now() - started < 2.0):
                 is_first = False
                 admitted = await self._try(ways)
                 if admitted is not None:
                     return admitted
-            await deferLater(self._reactor, RETRY_PAUSE if ways else 0.1)
-        raise NoPathError(
-            f"the node that issued the code was not reached: {self._relay_error()};"
-            " is it running, and is the relay?"
-        )
+            if not self._is_knocked:
+                await self._interruptibly(deferLater(self._reactor, RETRY_PAUSE if ways else 0.1))
+            self._is_knocked = False
+        raise NoPathError(self._unreached())
+
+    def _is_patient(self, started: float) -> bool:
+        """
+        Say whether the issuer is still looked for.
+        """
+        offer = self._offer
+        if offer is None or offer.expires_at is None:
+            return self._now() - started < JOIN_TIMEOUT
+        if self._timeout is not None and self._now() - self._offered_at >= self._timeout:
+            return False
+        return self._wall() < offer.expires_at
+
+    def _begin_offer(self) -> None:
+        """
+        Make an answer if no relay helps; else see later whether one still does.
+        """
+        if self._links.policy is PathPolicy.RELAYED:
+            return
+        if self.way is not None or self._has_relay():
+            self._offering = self._reactor.callLater(ANSWER_AFTER, self._begin_offer)
+        else:
+            self._offered_at = self._now()
+            self._offer = self._make_offer()
+            self._offer.start()
+
+    def _knocked(self) -> None:
+        """
+        The issuer knocks: our NAT lets it in, and its own has just been opened for us.
+        """
+        if self._now() - self._last_dial < REDIAL_PAUSE or self._interruptible is None:
+            return
+        self._last_dial = self._now()
+        self._is_knocked = True
+        self._reactor.callLater(0, self._interruptible.cancel)
+
+    async def _interruptibly(self, deferred: Deferred[Result]) -> Result | None:
+        """
+        Wait for something, or for a knock.
+
+        @return: C{None} if that was first.
+        """
+        self._interruptible = deferred
+        try:
+            return await deferred
+        except CancelledError:
+            if not self._is_knocked:
+                raise
+            return None
+        finally:
+            self._interruptible = None
+
+    def _unreached(self) -> str:
+        """
+        Say why nothing came of it, and what helps.
+        """
+        offer = self._offer
+        if offer is not None and offer.expires_at is not None:
+            return (
+                "nobody came by the answer: was it handed to `atmosphere join --answer -` on the"
+                " machine that made the code? Run the same command again for a new one"
+            )
+        text = f"the node that issued the code was not reached: {self._relay_error()};"
+        if offer is not None and offer.problem is not None:
+            return f"{text} {offer.problem}"
+        return f"{text} is it running, and is the relay?"
 
     def _relay_error(self) -> str:
         """
@@ -264,10 +387,13 @@ class Redemption:
         @raise JoinError: the code was not accepted.
         """
         try:
-            link = await self._links.endpoint.dial(self._code.issuer, ways)
+            link = await self._interruptibly(self._links.endpoint.dial(self._code.issuer, ways))
         except LinkError as error:
             self._last_error = escape_peer_text(str(error), 160)
             return None
+        if link is None:
+            return None
+        self.way = None if link.path is None else link.path.way
         try:
             return await Deferred.fromCoroutine(self._ask(link)).addBoth(hang_up, link)
         except JoinError as error:

@@ -65,6 +65,7 @@ class NodeLinks:
     @ivar on_closed: called with each link that is closed, and why.
     @ivar on_path: called when a link's paths changed.
     @ivar policy: which paths may be used.
+    @ivar budget: how many checks may be sent, knocks among them.
     @ivar history: what came of dialling each peer, and how its links ended.
     """
 
@@ -94,7 +95,7 @@ class NodeLinks:
         self._surroundings = surroundings
         self._entropy = entropy
         self.policy = policy
-        self._budget = TokenBucket(CHECKS_PER_SECOND, CHECKS_PER_SECOND)
+        self.budget = TokenBucket(CHECKS_PER_SECOND, CHECKS_PER_SECOND)
         self._apart = ApartLinks(reactor, self._dial_apart)
         self._unnamed = UnnamedDials(self._dial_apart)
         self.endpoint = LinkEndpoint(reactor, key, instance, self, entropy=entropy)
@@ -307,7 +308,7 @@ class NodeLinks:
             is_dialler=is_dialler,
             entropy=self._entropy,
             now=now,
-            budget=self._budget,
+            budget=self.budget,
             rules=self._surroundings.rules(),
             policy=self.policy,
         )

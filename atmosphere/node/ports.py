@@ -69,6 +69,8 @@ class NodePorts:
         it is IPv6.
     @ivar entropy: random bytes.
     @ivar unsent: datagrams that the system would not take.
+    @ivar knocked: is shown what looks like a check, and whence it came, and says whether
+        it was a knock for us; C{None} while none is waited for.
     """
 
     _log = Logger()
@@ -86,6 +88,7 @@ class NodePorts:
         """
         self.stun: dict[bool, StunClient] = {}
         self.unsent = 0
+        self.knocked: Callable[[bytes, TransportAddress], bool] | None = None
         self.entropy = entropy
         self._reactor = reactor
         self._deliver = deliver
@@ -123,7 +126,7 @@ class NodePorts:
                 taken = number = _host_of(listening).port
             client = StunClient(self._reactor, self.entropy)
             shared.attach(Share.CLIENT, client)
-            shared.attach(Share.CHECKS, _Feed(self.received))
+            shared.attach(Share.CHECKS, _Feed(self._checks_received))
             shared.attach(Share.QUIC, _Feed(self.received))
             self.stun[is_ipv6] = client
             self._shared[is_ipv6] = shared
@@ -170,6 +173,15 @@ class NodePorts:
         Hand on datagrams, with the way by which they came.
         """
         self._deliver(self._ways.get(addr) or self._way_from(addr), datagrams)
+
+    def _checks_received(self, datagrams: Sequence[bytes], addr: tuple[str, int]) -> None:
+        """
+        Hand on checks; but knocks are for whoever waits for them.
+        """
+        way = self._ways.get(addr) or self._way_from(addr)
+        for each in datagrams:
+            if self.knocked is None or not self.knocked(each, way.address):
+                self._deliver(way, (each,))
 
     def _way_from(self, addr: tuple[str, int]) -> DirectWay:
         """

@@ -41,7 +41,9 @@ from .gossiping import Gossiping
 from .invitations import Invitations
 from .joining import SERVICE as JOIN_SERVICE, Admission, serve_guest
 from .keeper import LinkKeeper
+from .knocking import Answers
 from .links import NodeLinks
+from .mappings import MappingKeeper
 from .mesh import NodeMesh
 from .pinging import PingRun
 from .ports import NodePorts
@@ -152,6 +154,17 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
             now=self._clock.now,
             wall=wall,
         )
+        self._answers = Answers(
+            reactor,
+            self.mesh,
+            self._invitations,
+            self.links,
+            self.surroundings,
+            clock=self._clock,
+            wall=wall,
+            entropy=entropy,
+        )
+        self._mappings = MappingKeeper(reactor, self.surroundings, self._needs_mappings)
         self.mesh.listeners.append(self._mesh_changed)
         self.links.on_connected.append(self._connected)
         self.links.on_closed.append(self._closed)
@@ -204,6 +217,7 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
         self.surroundings.start()
         self._keeper.start()
         self._renewals.start()
+        self._mappings.start()
         waiting, self._started = self._started, []
         for each in waiting:
             each.callback(None)
@@ -216,6 +230,7 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
         node_ended(self)
         self._keeper.stop()
         self._renewals.stop()
+        self._mappings.stop()
         self.surroundings.stop()
         self.links.endpoint.stop("the node stops")
         stopped = Deferred.fromCoroutine(self._stop(super().stopService()))

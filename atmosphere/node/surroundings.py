@@ -15,7 +15,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from atmosphere.addresses import AddressKind, TransportAddress, address_kind
-from atmosphere.errors import LinkError
+from atmosphere.errors import (
+    DecodeError,
+    LinkError,
+    TransactionRefusedError,
+    TransactionTimeoutError,
+)
 from atmosphere.network.nat.candidates import (
     AddressRules,
     Candidate,
@@ -26,7 +31,7 @@ from atmosphere.network.nat.candidates import (
     networks_of,
     prune,
 )
-from atmosphere.network.stun.discovery import Agreement, Discovery, Server
+from atmosphere.network.stun.discovery import Agreement, Discovery, Server, mapped_refusal
 from atmosphere.network.stun.service import PublicAddressFinder, resolver
 
 from .api import JSON
@@ -217,16 +222,40 @@ class Surroundings:
         self._watching = watching.addCallback(seen)
         self._watching.addBoth(over)
 
-    async def learn_public_address(self) -> None:
+    async def learn_public_address(self, *, is_anew: bool = False) -> None:
         """
         See that our public address is known, if it can be: ask the public STUN
-        servers when there are neither relays nor servers of our own, and it is allowed.
+        servers when there are neither relays that serve us nor servers of our own,
+        and it is allowed.
+
+        @param is_anew: ask, whatever is known.
         """
         servers = self.stun_servers
-        if not servers and not self.relays.clients:
+        if not servers and not self.relays.welcomed:
             servers = stun_servers(self._config, (), may_ask_public=True)
         if self._finder is not None and servers and self.ports.stun:
+            if is_anew:
+                self._finder.forget()
             self._found(await self._finder.find(servers))
+
+    async def keep_mappings(self) -> None:
+        """
+        Keep the mappings by which others see us: ask one of the servers that told
+        them, in each family; should it see another now, learn it anew.
+        """
+        for agreement in () if self.public is None else self.public.agreements:
+            client = self.ports.stun.get(agreement.address.is_ipv6)
+            if client is None or agreement.asked is None:
+                continue
+            try:
+                response = await client.request(agreement.asked, attempts=3, patience=3)
+            except (DecodeError, TransactionRefusedError, TransactionTimeoutError):
+                continue
+            mapped = response.mapped
+            if mapped is None or mapped == agreement.address:
+                continue
+            if mapped_refusal(agreement.asked, mapped) is None:
+                await self.learn_public_address(is_anew=True)
 
     async def report(self, named: Sequence[Server] = ()) -> JSON:
         """

@@ -12,11 +12,14 @@ from functools import cache
 from atmosphere import wire
 from atmosphere.addresses import TransportAddress
 from atmosphere.membership import issue_revocations
+from atmosphere.mesh.answer import make_answer
 from atmosphere.mesh.backup import MeshBackup, encode_backup
 from atmosphere.mesh.code_text import encode_base64
 from atmosphere.mesh.framing import encode_message
 from atmosphere.mesh.gossip import Gossip, GossipExchange
+from atmosphere.mesh.invitation import invitation_of
 from atmosphere.mesh.join_code import DOMAIN, JoinCode, issue_join_code
+from atmosphere.mesh.knock import KnockCredentials, encode_knock
 from atmosphere.mesh.record import sign_record
 from atmosphere.mesh.request import make_request
 from atmosphere.mesh.roster import Roster
@@ -94,6 +97,33 @@ def stun() -> list[bytes]:
         check,
         encode_check_response(TRANSACTION, ADDRESS, b"k" * 22, 200),
     ]
+
+
+def answers() -> list[bytes]:
+    """
+    Write answers to a code.
+    """
+    candidates = [
+        make_candidate(CandidateType.SERVER_REFLEXIVE, ADDRESS),
+        make_candidate(CandidateType.HOST, ADDRESS6),
+    ]
+    found = []
+    for stable in (None, True, False):
+        text, _ = make_answer(
+            join_code(), ALICE.node_id, candidates, has_stable_port=stable, wall=WALL
+        )
+        found.append(text.encode("ascii"))
+    return found
+
+
+@cache
+def knocks() -> list[bytes]:
+    """
+    Write a knock for the joiner of a code.
+    """
+    held = invitation_of(join_code())
+    credentials = KnockCredentials.of(held.key, ADMIN_KEY.node_id, ALICE.node_id)
+    return [encode_knock(credentials, TRANSACTION)]
 
 
 @cache

@@ -25,8 +25,12 @@ from atmosphere.errors import (
     StateError,
 )
 from atmosphere.membership import verify_chain, verify_revocations
+from atmosphere.mesh.answer import check_answer, read_answer
 from atmosphere.mesh.backup import decode_backup
+from atmosphere.mesh.code_text import encode_base64
+from atmosphere.mesh.invitation import invitation_of
 from atmosphere.mesh.join_code import DOMAIN, JoinCode, check_ticket
+from atmosphere.mesh.knock import KnockCredentials, is_knock
 from atmosphere.mesh.record import RECORD_DOMAIN, decode_record
 from atmosphere.network.path.checks import CheckConversation, Credentials, check_recipient
 from atmosphere.network.path.exchange import decode_offer, encode_offer
@@ -121,6 +125,30 @@ def join_code(data: bytes) -> None:
             each()
         except (DecodeError, JoinError):
             continue
+
+
+def answer(data: bytes) -> None:
+    """
+    Read a pasted text as an answer; and the input as the bytes of one.
+    """
+    held = invitation_of(seeds.join_code())
+    for text in (data.decode("latin-1"), encode_base64(data)):
+        try:
+            found = read_answer(text)
+            for invitation in (held, None):
+                check_answer(found, invitation, ADMIN_KEY.node_id, WALL)
+        except (DecodeError, JoinError):
+            continue
+
+
+def knock(data: bytes) -> None:
+    """
+    Take a datagram as a joiner that waits for knocks takes it.
+    """
+    held = invitation_of(seeds.join_code())
+    credentials = KnockCredentials.of(held.key, ADMIN_KEY.node_id, ALICE.node_id)
+    if is_knock(data, credentials) and data not in seeds.knocks():
+        raise AssertionError("a knock that nobody made")
 
 
 def certificates(data: bytes) -> None:
@@ -295,6 +323,8 @@ TARGETS: dict[str, Target] = {
     "relay-port": Target(conversations.relay_port, seeds.heads, is_many=True),
     "http-heads": Target(http_heads, seeds.heads, longest=8_192),
     "join-codes": Target(join_code, seeds.code_texts, longest=4_096),
+    "answers": Target(answer, seeds.answers, longest=4_096),
+    "knocks": Target(knock, seeds.knocks, longest=8_192),
     "certificates": Target(certificates, seeds.chains),
     "revocations": Target(revocations, lambda: [seeds.revocations()]),
     "records": Target(records, lambda: [seeds.record(), seeds.record()[:-64]]),

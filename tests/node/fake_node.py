@@ -129,6 +129,7 @@ class FakeNode:
             {
                 "code": "plain" if approve else "atm1-secret",
                 "needs_approval": approve,
+                "needs_answer": not approve and hours == 2,
                 "expires_at": 1790000000.0,
                 "invite_id": "7f3a",
                 "uses": uses,
@@ -191,10 +192,50 @@ class FakeNode:
                 }
             )
             code = "atm1-good"
+        if code == "atm1-far":
+            for has_changed in (False, True):
+                emit(
+                    {
+                        "answer": "atma1-there" if has_changed else "atma1-here",
+                        "expires_at": 1790000000,
+                        "addresses": [f"192.0.2.{1 + has_changed}:7777"],
+                        "issuer": "p" * 52,
+                        "mesh_name": "ho\x1bme",
+                        "has_changed": has_changed,
+                        "stable_port": not has_changed,
+                    }
+                )
+            emit({"waiting_for": "answer", "seconds": 3580})
+            code = "atm1-good"
         if code == "atm1-good":
             answer = {"mesh_id": "mesh-abc", "mesh_name": "home", "name": "seattle"}
             return succeed({**answer, "node_id": "s" * 52, "admitted_by": "p" * 52})
         return fail(JoinError("the code was used"))
+
+    def follow_answer(
+        self, answer: str, *, timeout: float, emit: Emit = lambda line: None
+    ) -> Deferred[JSON]:
+        """
+        Let one in, and refuse all others.
+        """
+        self.calls.append(("follow_answer", answer, timeout))
+        if answer != "atma1-here":
+            return fail(JoinError("the answer cannot be read"))
+        emit(
+            {
+                "knocking": True,
+                "joiner": "s" * 52,
+                "addresses": ["192.0.2.1:7777"],
+                "refused": [{"address": "10.0.0.1:7777", "reason": "a private address"}],
+                "seconds": int(timeout),
+            }
+        )
+        emit({"warning": "both NATs are \x1bhard"})
+        path = {"kind": "punched", "remote": "192.0.2.1:7777", "rtt_ms": 23.4}
+        emit({"reached": True, "path": path})
+        return succeed(
+            {"node_id": "s" * 52, "name": "sea\x1bttle", "mesh_name": "home", "path": path}
+        )
 
     def found(self, mesh_name: str | None) -> JSON:
         """

@@ -1,0 +1,471 @@
+"""
+Tests for L{atmosphere.node.answering} and L{atmosphere.node.knocking}: joining through
+two NATs without any relay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from typing_extensions import override
+
+from atmosphere.addresses import TransportAddress
+from atmosphere.errors import AtmosphereError, JoinError, NoPathError
+from atmosphere.identity import NodeKey
+from atmosphere.mesh.answer import make_answer
+from atmosphere.mesh.invitation import invitation_of
+from atmosphere.mesh.join_code import JoinCode
+from atmosphere.mesh.knock import LONGEST, SCHEDULE, KnockCredentials, encode_knock
+from atmosphere.network.nat.candidates import CandidateType, make_candidate
+from atmosphere.network.stun.binding import Corner
+from atmosphere.network.stun.server import BindingSockets
+from atmosphere.node.answering import MAX_SOURCES
+from atmosphere.node.config import parse_host_port
+from atmosphere.testing.nat import (
+    ADDRESS_RESTRICTED,
+    FULL_CONE,
+    PORT_RESTRICTED,
+    SYMMETRIC,
+    NatBehaviour,
+    Ports,
+)
+
+from .harness import SimulatedNode, WorldCase
+
+STUN = ("203.0.113.3:3478", "203.0.113.4:3478")
+
+
+class AnswerCase(WorldCase):
+    """
+    Two homes and two STUN servers; there is no relay at all.
+    """
+
+    @override
+    def setUp(self) -> None:
+        """
+        Make the world, and the servers.
+        """
+        self.world = self.make_world(latency=0.02)
+        self.lines: list[dict[str, Any]] = []
+        self.followed: list[dict[str, Any]] = []
+        for text in STUN:
+            address = text.partition(":")[0]
+            host = self.world.network.host(f"stun {address}", address)
+            sockets = BindingSockets(host)
+            host.listenUDP(3478, sockets.protocol(Corner(False, False)), address, 8192)
+
+    def node(
+        self, name: str, number: int, behind: NatBehaviour | None, **config: Any
+    ) -> SimulatedNode:
+        """
+        Put a node into a home.
+        """
+        servers = tuple(map(parse_host_port, STUN))
+        config.setdefault("stun_servers", servers)
+        return self.world.node(name, f"198.51.100.{number}", behind=behind, relays=(), **config)
+
+    def homes(
+        self, one: NatBehaviour | None = PORT_RESTRICTED, two: NatBehaviour | None = PORT_RESTRICTED
+    ) -> None:
+        """
+        Make portland and seattle.
+        """
+        self.portland, self.seattle = self.node("portland", 1, one), self.node("seattle", 2, two)
+        self.world.advance(5)
+
+    def invite(self, **settings: Any) -> str:
+        """
+        Make a code at portland.
+        """
+        wanted = {"hours": 1.0, "uses": 1, "mesh_name": None}
+        made = self.world.result(self.portland.service.invite(**{**wanted, **settings}))
+        self.assertTrue(made["needs_answer"])
+        code: str = made["code"]
+        return code
+
+    def join(self, code: str, node: SimulatedNode | None = None, **settings: Any) -> Deferred[Any]:
+        """
+        Begin to join, until there is an answer.
+        """
+        joiner = node or self.seattle
+        joining = joiner.service.join(code, emit=self.lines.append, **settings)
+        self.addCleanup(self.end, joining, joiner, joiner.starts)
+        before = len(self.answers())
+        self.world.until(lambda: joining.called or len(self.answers()) > before)
+        return joining
+
+    def end(
+        self, deferred: Deferred[Any], node: SimulatedNode | None = None, starts: int = 0
+    ) -> None:
+        """
+        Give something up that may be under way, unless the node was killed meanwhile.
+        """
+        deferred.addErrback(lambda failure: failure.trap(AtmosphereError, CancelledError))
+        if node is None or node.starts == starts:
+            deferred.cancel()
+
+    def answers(self) -> list[str]:
+        """
+        List the answers that were printed.
+        """
+        return [line["answer"] for line in self.lines if "answer" in line]
+
+    def follow(self, text: str = "", **settings: Any) -> Deferred[Any]:
+        """
+        Hand an answer in at portland.
+        """
+        return self.portland.service.follow_answer(
+            text or self.answers()[-1], emit=self.followed.append, **settings
+        )
+
+
+class JoinTests(AnswerCase):
+    """
+    Pairs of homes.
+    """
+
+    def meet(self, one: NatBehaviour | None, two: NatBehaviour | None) -> float:
+        """
+        Have seattle join, by an answer that is carried after half a minute.
+
+        @return: how long it took from then on.
+        """
+        self.homes(one, two)
+        joining = self.join(self.invite())
+        self.world.advance(30)
+        begun = self.world.clock.seconds()
+        following = self.follow()
+        joined = self.world.result(joining)
+        took = self.world.clock.seconds() - begun
+        followed = self.world.result(following)
+        self.assertEqual((joined["name"], followed["name"]), ("seattle", "seattle"))
+        self.assertNotEqual(followed["path"]["kind"], "relayed")
+        for here, there in ((self.portland, self.seattle), (self.seattle, self.portland)):
+            self.assertTrue(here.is_linked(there))
+            self.assertNotEqual(here.path_to(there), "relayed")
+        return took
+
+    def test_port_restricted(self) -> None:
+        """
+        Two homes whose NATs let only answers in are joined directly, within a second.
+        """
+        self.assertLess(self.meet(PORT_RESTRICTED, PORT_RESTRICTED), 1.0)
+        self.world.advance(600)
+        self.assertTrue(self.seattle.is_linked(self.portland))
+
+    def test_other_pairs(self) -> None:
+        """
+        So are others: who is easier to reach, and a NAT that takes another port for each
+        peer where the other one looks at addresses alone.
+        """
+        for one, two, limit in (
+            (PORT_RESTRICTED, FULL_CONE, 1.0),
+            (FULL_CONE, PORT_RESTRICTED, 1.0),
+            (SYMMETRIC, ADDRESS_RESTRICTED, 1.0),
+            (ADDRESS_RESTRICTED, SYMMETRIC, 8.0),
+            (PORT_RESTRICTED, None, 1.0),
+        ):
+            self.setUp()
+            if one is FULL_CONE:
+                self.homes(one, two)
+                self.assertEqual(self.world.result(self.join(self.invite()))["name"], "seattle")
+                self.assertEqual(self.answers(), [])
+            else:
+                self.assertLess(self.meet(one, two), limit, (one, two))
+
+    def test_unknown_inviter(self) -> None:
+        """
+        An inviter that does not know its own public address finds a joiner that has one.
+        """
+        self.portland = self.node("portland", 1, PORT_RESTRICTED, stun_servers=())
+        self.seattle = self.node("seattle", 2, None)
+        self.world.advance(5)
+        joining = self.join(self.invite())
+        following = self.follow()
+        self.assertEqual(self.world.result(joining)["name"], "seattle")
+        self.world.result(following)
+        self.assertTrue(self.seattle.is_linked(self.portland))
+        self.world.advance(3)
+        self.assertIn("names no public address", self.followed[1]["warning"])
+
+    def test_both_hard(self) -> None:
+        """
+        Two NATs that take another port for each peer are named, and what helps; the
+        joiner tries on.
+        """
+        self.homes(SYMMETRIC, SYMMETRIC)
+        joining = self.join(self.invite())
+        self.assertIs(self.lines[0]["stable_port"], False)
+        error = self.assertRaises(NoPathError, self.world.result, self.follow(), 90)
+        for words in ("within 60 s", "both NATs take another port", "--advertise", "a relay"):
+            self.assertIn(words, str(error))
+        self.assertFalse(joining.called)
+
+    def test_relay_is_down(self) -> None:
+        """
+        When the relay that the code names does not answer, there is an answer as well;
+        when it is back it is used, whoever is first.
+        """
+        self.world.start_relay()
+        servers = tuple(map(parse_host_port, STUN))
+        self.portland, self.seattle = (
+            self.world.node(
+                name, f"198.51.100.{number}", behind=PORT_RESTRICTED, stun_servers=servers
+            )
+            for number, name in enumerate(("portland", "seattle"), 1)
+        )
+        self.world.advance(5)
+        made = self.world.result(self.portland.service.invite(hours=1, uses=2, mesh_name=None))
+        self.assertFalse(made["needs_answer"])
+        self.world.relay_host.kill()
+        joining = self.join(made["code"])
+        self.world.result(self.follow())
+        self.assertEqual(self.world.result(joining)["name"], "seattle")
+        self.assertEqual(self.seattle.path_to(self.portland), "punched")
+
+
+class WaitingTests(AnswerCase):
+    """
+    What happens until an answer is carried, and after that.
+    """
+
+    def test_mappings_kept(self) -> None:
+        """
+        NATs that forget within half a minute are kept from it on both sides, as long as a
+        code is open and an answer waits, and no longer.
+        """
+        forgetful = replace(PORT_RESTRICTED, lifetime=30.0, ports=Ports.RANDOM)
+        self.homes(forgetful, forgetful)
+        code = self.invite(hours=2)
+        self.world.advance(1800)
+        joining = self.join(code)
+        self.world.advance(1800)
+        self.assertEqual(len(self.answers()), 1)
+        self.follow()
+        self.assertEqual(self.world.result(joining)["name"], "seattle")
+        for each in (self.portland, self.seattle):
+            self.world.result(each.service.leave())
+        trace = self.world.network.record()
+        self.world.advance(200)
+        self.assertEqual([each for each in trace if each.destination[1] == 3478], [])
+
+    def test_moved(self) -> None:
+        """
+        A joiner that is seen at another address makes another answer; an issuer says that
+        its code is of no use any more.
+        """
+        self.homes()
+        code = self.invite()
+        self.join(code)
+        assert self.seattle.nat is not None and self.portland.nat is not None
+        self.seattle.nat.reboot("198.51.100.9")
+        self.world.until(lambda: len(self.answers()) == 2, 60)
+        self.assertTrue(self.lines[-1].get("has_changed") or self.lines[-2].get("has_changed"))
+        self.portland.nat.reboot("198.51.100.8")
+        error = self.assertRaises(NoPathError, self.world.result, self.follow(timeout=20.0))
+        self.assertIn(
+            "says 198.51.100.1:7777, but others see this node at 198.51.100.8:7777", str(error)
+        )
+
+    def test_restarted(self) -> None:
+        """
+        Neither node has to run all the while: the code and the answer outlive it.
+        """
+        self.homes()
+        code = self.invite()
+        self.portland.kill()
+        self.portland.restart()
+        self.join(code)
+        self.portland.kill()
+        self.portland.restart()
+        self.seattle.kill()
+        self.seattle.restart()
+        self.world.advance(3)
+        joining = self.join(code)
+        following = self.follow(self.answers()[0])
+        self.assertEqual(self.world.result(joining)["name"], "seattle")
+        self.assertEqual(self.world.result(following)["path"]["kind"], "punched")
+
+    def test_afterwards(self) -> None:
+        """
+        The two find each other again: after a restart, and after all was cut for so long
+        that both NATs have forgotten.
+        """
+        self.homes()
+        joining = self.join(self.invite())
+        self.world.result(self.follow())
+        self.world.result(joining)
+        self.world.advance(30)
+        self.seattle.kill()
+        self.seattle.restart()
+        self.world.until(lambda: self.seattle.is_linked(self.portland), 60)
+        assert self.seattle.nat is not None
+        self.seattle.nat.is_unplugged = True
+        self.world.advance(900)
+        self.assertFalse(self.portland.is_linked(self.seattle))
+        told = self.portland.service.why("seattle")
+        self.assertIn("neither this node nor seattle has a relay", " ".join(told["help"]))
+        self.seattle.nat.is_unplugged = False
+        self.world.until(lambda: self.seattle.is_linked(self.portland), 180)
+        self.assertEqual(self.seattle.path_to(self.portland), "punched")
+
+    def test_nobody_carries(self) -> None:
+        """
+        A joiner waits as long as it was told to, or its answer is good, says what to do, and
+        leaves the machine as it was.
+        """
+        self.homes()
+        code = self.invite(hours=24)
+        joining = self.join(code, timeout=20.0)
+        error = self.assertRaises(NoPathError, self.world.result, joining)
+        self.assertIn("was it handed to `atmosphere join --answer -`", str(error))
+        joining = self.join(code)
+        begun = self.world.clock.seconds()
+        self.assertRaises(NoPathError, self.world.result, joining, 4000)
+        self.assertTrue(3570 < self.world.clock.seconds() - begun < 3610)
+        self.assertIsNone(self.seattle.service.surroundings.ports.knocked)
+        joining = self.join(code)
+        joining.cancel()
+        self.assertIsInstance(self.failureResultOf(joining).value, CancelledError)
+        self.assertIsNone(self.seattle.service.surroundings.ports.knocked)
+
+    def test_no_public_address(self) -> None:
+        """
+        Who does not know its own address can make no answer, and is told what helps.
+        """
+        self.portland = self.node("portland", 1, PORT_RESTRICTED)
+        self.seattle = self.node("seattle", 2, PORT_RESTRICTED, stun_servers=(), public_stun=False)
+        self.world.advance(5)
+        error = self.assertRaises(NoPathError, self.world.result, self.join(self.invite()))
+        self.assertIn("--stun HOST:PORT", str(error))
+        self.assertEqual(self.lines, [])
+
+
+class HostileTests(AnswerCase):
+    """
+    Answers that were not meant well.
+    """
+
+    def answer(self, code: str, *addresses: str) -> str:
+        """
+        Make an answer that names any addresses.
+        """
+        candidates = [
+            make_candidate(CandidateType.SERVER_REFLEXIVE, TransportAddress.from_text(each))
+            for each in addresses
+        ]
+        text, _ = make_answer(
+            JoinCode.from_compact(code),
+            self.seattle.key.node_id,
+            candidates,
+            has_stable_port=None,
+            wall=self.world.wall(),
+        )
+        return text
+
+    def test_no_packets(self) -> None:
+        """
+        What the filter refuses gets no packet, and what it lets pass nine small ones at most.
+        """
+        self.homes()
+        code = self.invite()
+        bad = (
+            "127.0.0.1:7777",
+            "169.254.169.254:7777",
+            "224.0.0.1:7777",
+            "10.1.2.3:7777",
+            "198.51.100.66:53",
+            f"{self.portland.host.address}:7777",
+            "0.0.0.0:7777",
+        )
+        trace = self.world.network.record()
+        following = self.follow(self.answer(code, *bad, "198.51.100.66:7777"))
+        self.assertRaises(NoPathError, self.world.result, following, 90)
+        self.world.advance(60)
+        own = self.portland.host.address
+        sent = [
+            each
+            for each in trace
+            if each.source[0] == own and each.kind == "udp" and each.destination[1] != 3478
+        ]
+        self.assertEqual({each.destination for each in sent}, {("198.51.100.66", 7777)})
+        self.assertEqual(len(sent), len(SCHEDULE))
+        self.assertLessEqual(max(each.size for each in sent), LONGEST)
+        (told, *_) = self.followed
+        self.assertEqual(told["addresses"], ["198.51.100.66:7777"])
+        self.assertEqual([each["address"] for each in told["refused"]], list(bad))
+        error = self.assertRaises(
+            NoPathError, self.world.result, self.follow(self.answer(code, *bad))
+        )
+        self.assertIn("no address that may be tried", str(error))
+
+    def test_crowd(self) -> None:
+        """
+        Nine answers at once are one too many; one that ends makes room.
+        """
+        self.homes()
+        code = self.invite(uses=20)
+        texts = []
+        for number in range(9):
+            key = NodeKey(bytes([number + 1]) * 32)
+            text, _ = make_answer(
+                JoinCode.from_compact(code),
+                key.node_id,
+                [make_candidate(CandidateType.HOST, TransportAddress("198.51.100.66", 7777))],
+                has_stable_port=None,
+                wall=self.world.wall(),
+            )
+            texts.append(text)
+        running = [self.follow(text) for text in texts[:8]]
+        self.assertIn("8 answers", str(self.failureResultOf(self.follow(texts[8])).value))
+        again = self.follow(texts[0])
+        self.assertIn("handed in again", str(self.failureResultOf(running[0]).value))
+        running[1].cancel()
+        self.failureResultOf(running[1], CancelledError)
+        running.append(self.follow(texts[8]))
+        for each in (*running[2:], again):
+            self.assertNoResult(each)
+            self.end(each)
+
+    def test_replayed(self) -> None:
+        """
+        An answer admits nobody, and is worth nothing once it was used.
+        """
+        self.homes()
+        code = self.invite()
+        joining = self.join(code)
+        self.world.result(self.follow())
+        self.world.result(joining)
+        error = self.failureResultOf(self.follow()).value
+        self.assertIsInstance(error, JoinError)
+        self.assertIn("has joined by this code already", str(error))
+        self.assertEqual(list(self.portland.states()), ["seattle"])
+        for text, words in (("rubbish", "copy all of it"), (code, "is a join code")):
+            self.assertIn(words, str(self.failureResultOf(self.follow(text), JoinError).value))
+
+    def test_forged_knocks(self) -> None:
+        """
+        A joiner takes no notice of what only looks like a knock, and of the right ones from
+        everywhere keeps two sources and dials no more often.
+        """
+        self.homes()
+        code = self.invite()
+        self.join(code)
+        joining = JoinCode.from_compact(code)
+        own, ports = self.seattle.key.node_id, self.seattle.service.surroundings.ports
+        credentials = KnockCredentials.of(invitation_of(joining).key, joining.issuer, own)
+        other = KnockCredentials(credentials.username, b"another")
+        assert ports.knocked is not None
+        self.assertFalse(
+            ports.knocked(encode_knock(other, bytes(12)), TransportAddress("198.51.100.66", 7))
+        )
+        trace = self.world.network.record()
+        for number in range(200):
+            source = TransportAddress("198.51.100.66", 2000 + number)
+            self.assertTrue(ports.knocked(encode_knock(credentials, bytes(12)), source))
+            self.world.advance(0.05)
+        sent = [each for each in trace if each.destination[0] == "198.51.100.66"]
+        self.assertLessEqual(len({each.destination for each in sent}), 3 * MAX_SOURCES)
+        self.assertLessEqual(len(sent), 3 * MAX_SOURCES * 12)
