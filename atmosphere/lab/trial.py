@@ -32,10 +32,6 @@ RELAY_URL = f"ws://{RELAY}:{RELAY_PORT}"
 #: How often two nodes are started anew when they found each other before they were asked.
 MAX_STARTS = 4
 
-#: Seconds, beside six times the delay, in which a node that its relay has welcomed learns its
-#: public address. It looks for others by itself a second after its start at the earliest.
-SETTLING = 0.2
-
 #: Seconds between pings.
 PING_INTERVAL = 0.25
 
@@ -199,6 +195,7 @@ class _Node:
         self.client = connect(self.state)
         self.running: Running | None = None
         self._host: Namespace = home.host
+        self._kind = home.kind
         self._programs = internet.programs
 
     def make(self) -> Running:
@@ -237,6 +234,21 @@ class _Node:
         Ask whether it is connected with anybody.
         """
         return any(each["state"] == "connected" for each in self.client.get("/v1/peers")["peers"])
+
+    def wait_until_measured(self, peer: str) -> None:
+        """
+        Wait until it knows how others see it, where that can be known.
+        """
+        assert self.running is not None
+        if self._kind.expected.udp:
+            self.running.wait_until(lambda: self._is_measured(peer), "a STUN server answered")
+
+    def _is_measured(self, peer: str) -> bool:
+        """
+        Ask whether it knows how others see it.
+        """
+        why = self.why(peer)
+        return why is not None and why["here"]["udp"] is True
 
     def stop(self) -> None:
         """
@@ -323,9 +335,11 @@ class Trial:
         self.outcome.join_ms = round((self._times.elapsed() - begin) * 1000, 1)
         self._tell("join", f"both are in {joined['mesh_id']}, {self.outcome.join_ms:.0f} ms")
 
-    def _start_anew(self) -> None:
+    def _start_anew(self, *, is_early: bool) -> None:
         """
         Start both nodes behind routers that remember nothing.
+
+        @param is_early: whether that their relay welcomed them is enough.
         """
         for node in reversed(self._nodes):
             node.stop()
@@ -334,17 +348,21 @@ class Trial:
             node.start()
         for node in self._nodes:
             node.wait()
-        self._times.pause(SETTLING + 6 * self._internet.conditions.delay)
+        if not is_early:
+            self._portland.wait_until_measured("seattle")
+            self._seattle.wait_until_measured("portland")
 
-    def run(self, timeout: float) -> Run:
+    def run(self, timeout: float, *, is_early: bool = False) -> Run:
         """
         Have seattle look for portland once.
 
         @param timeout: seconds to wait for a direct path.
+        @param is_early: whether that is as soon as their relay welcomed both, and not only
+            when they know how others see them.
         @raise LabError: they never were apart.
         """
         for _ in range(MAX_STARTS):
-            self._start_anew()
+            self._start_anew(is_early=is_early)
             if not self._seattle.is_linked():
                 break
         else:

@@ -28,13 +28,14 @@ class PairTests(LabTestCase):
 
     def meet(self, one: Kind, two: Kind) -> Outcome:
         """
-        Let a pair find each other once.
+        Let a pair find each other once, as soon as their relay has welcomed both: what they
+        learn of their addresses only then, they have to tell each other.
         """
         trial = Trial(self.internet(one, two, delay=0.02), LocalClient, lambda *_: None)
         trial.prepare()
         outcome = trial.outcome
         is_direct = outcome.prospect is Prospect.DIRECT
-        trial.run(PATIENCE if is_direct else RELAYED_PATIENCE)
+        trial.run(PATIENCE if is_direct else RELAYED_PATIENCE, is_early=True)
         self.assertTrue(outcome.is_connected, outcome)
         if outcome.prospect is not Prospect.HARD:
             self.assertEqual(outcome.direct, int(is_direct), outcome)
