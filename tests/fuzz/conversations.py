@@ -135,7 +135,7 @@ class Owner:
         Let it pass.
         """
 
-    connection_absent = connection_received
+    connection_absent = connection_doubted = connection_received
 
 
 def relay_client(data: bytes) -> None:

@@ -372,11 +372,11 @@ class QUICConnection:
         """
         self._speak(self._connection.send_datagram_frame, data)
 
-    def send_ping(self) -> None:
+    def send_ping(self, now: float) -> None:
         """
         Send a PING, so that a path that came back carries data at once.
         """
-        self._speak(self._connection.send_ping, 0)
+        self._speak(self._connection.probe, now)
 
     def close(self, code: int, reason: str) -> None:
         """

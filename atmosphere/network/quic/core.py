@@ -248,7 +248,7 @@ class LinkCore:
         peer acknowledge; but the peer may still answer by the old way, so we
         ask once more when we first hear it by the new one.
         """
-        self.quic.send_ping()
+        self.quic.send_ping(self._now)
         self._nudges = self.paths.active
 
     def close(self, code: int, reason: str) -> None:
@@ -327,7 +327,7 @@ class LinkCore:
         self.paths.datagram_received(way, self._now)
         if self._nudges is not None and way == self._nudges:
             self._nudges = None
-            self.quic.send_ping()
+            self.quic.send_ping(self._now)
 
     def _collect(self) -> None:
         """

@@ -34,6 +34,10 @@ _STREAMS_ARGUMENT = 21
 #: Where the native core's report counts the packets that it took: neither known nor unreadable.
 _ACCEPTED = 2
 
+#: Names of the native core's timers: of loss detection, and of what comes before it by little.
+_LOSS_TIMER = "loss_detection"
+_SOON = ("ack_application", "pacing")
+
 _is_ours: ContextVar[bool] = ContextVar("is_ours", default=False)
 _LibraryCore: Callable[..., Any] = vars(qh3.quic.connection)["QuicConnectionCore"]
 _LibraryMLKEM: Callable[[], Any] = vars(qh3.tls)["X25519ML768KeyExchange"]
@@ -244,6 +248,25 @@ class LimitedConnection(QuicConnection):
             self._core.send_stream(stream_id, data, end_stream)
         else:
             super().send_stream_data(stream_id, data, end_stream)
+
+    def probe(self, now: float) -> None:
+        """
+        Send a PING, and do not wait for it: while more is under way than the congestion
+        window has room for, the native core sends nothing but the probes of its time-out
+        (RFC 9002 §6.2.4), which has backed off. So that expires now.
+        """
+        self.send_ping(0)
+        core = self._core
+        if core is None or not self._handshake_complete:
+            return
+        if core.bytes_in_flight + self._configuration.max_datagram_size <= core.congestion_window:
+            return
+        kind = ""
+        while kind != _LOSS_TIMER and (timer := core.get_timer()) is not None:
+            before, (kind, due) = kind, timer
+            if kind == before or kind not in (_LOSS_TIMER, *_SOON):
+                return  # the idle time-out is not to come sooner
+            self.handle_timer(max(now, due))
 
     @override
     def _create_tls(self, remote_source_cid: bytes | None) -> QuicTlsBridge:

@@ -13,7 +13,9 @@ from typing import Any
 
 from autobahn.twisted.websocket import WebSocketClientFactory
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,15 +27,11 @@ from atmosphere.identity import NodeID, NodeKey
 from .dial import ClientConnection
 from .endpoint import connection_endpoint, describe_failure, parse_relay_url
 from .frames import MAX_MESSAGE, SUBPROTOCOL, Drain, HelloCredentials, RefusedCode, Welcome
+from .redial import MAX_DIALS, Redial
 from .streams import BatchedTimer
 
 __all__ = ["RelayClient"]
 
-FIRST_DELAY = 0.5
-LONGEST_DELAY = 10.0
-LONGEST_DELAY_LATER = 60.0
-LONG_OUTAGE = 600.0
-STEADY = 60.0
 AFTER_REPLACED = 5.0
 
 
@@ -62,8 +60,10 @@ class RelayClient(Service):
     Keeps a connection to one relay, and carries datagrams over it.
 
     Datagrams that cannot be sent at once are lost, as datagrams may be. A
-    connection that fails or ends is made anew, at first after half a second,
-    later after up to 10 seconds, and after ten minutes of outage up to a minute.
+    connection that fails or ends is made anew, at first at once, later after up to
+    4 seconds, and after ten minutes of outage up to a minute. Where nothing answers
+    a dial follows the other. One that carries nothing any more is kept until another
+    has come about.
 
     @ivar url: the relay's, as it was given.
     @ivar welcome: what the relay said when it let us in; C{None} while it has not.
@@ -110,22 +110,24 @@ class RelayClient(Service):
         self.clock_offset: float | None = None
         self._parsed = parse_relay_url(url)
         self._endpoint = endpoint or connection_endpoint(reactor, self._parsed, ca_file)
+        self._is_named = not (isIPAddress(self._parsed.host) or isIPv6Address(self._parsed.host))
+        self._shortcut: tuple[str, IStreamClientEndpoint] | None = None
+        self._is_plain = endpoint is None
+        self._ca_file = ca_file
         self._reactor = reactor
         self._key = key
         self._wall = wall
         self._entropy = entropy
-        self._random = random
+        self._redial = Redial(random)
         self._hello = hello
         self._on_datagrams = on_datagrams
         self._on_change = on_change
         self._on_absent = on_absent
         self._instance = entropy(16) if instance is None else instance
         self._connection: ClientConnection | None = None
-        self._connecting: Deferred[Any] | None = None
+        self._dials: dict[ClientConnection, Deferred[Any]] = {}
         self._retry: IDelayedCall | None = None
         self._is_parked = False
-        self._failures = 0
-        self._lost_at: float | None = None
         self._welcomed_at = 0.0
         self._waiting: list[Deferred[Welcome]] = []
         self._stopped: Deferred[None] | None = None
@@ -191,11 +193,27 @@ class RelayClient(Service):
         self._stopped = None
         self._connect()
 
+    def hurry(self) -> None:
+        """
+        The network may be another, or back: see at once whether the relay is there.
+        """
+        if self._connection is not None:
+            self._connection.ask()
+        elif self._retry is not None:
+            self._retry.cancel()
+            self._connect()
+
     def _connect(self) -> None:
         """
-        Try to connect once.
+        Try to connect, and once more soon if nothing answers.
         """
+        now = self._reactor.seconds()
         self._retry = None
+        self._redial.lost(now)
+        if len(self._dials) >= MAX_DIALS:
+            oldest = next(iter(self._dials))
+            self._dials.pop(oldest).cancel()
+            self._note_error(describe_failure(self._parsed, Failure(TimeoutError())))
         connection = ClientConnection(
             self._reactor,
             self._parsed,
@@ -222,25 +240,92 @@ class RelayClient(Service):
             serverConnectionDropTimeout=0,
             tcpNoDelay=True,
         )
+        dial = self._choose_endpoint(now).connect(factory)
+        self._dials[connection] = dial
+        dial.addCallbacks(
+            self._connected,
+            self._not_connected,
+            callbackArgs=(connection,),
+            errbackArgs=(connection,),
+        )
+        if connection in self._dials:
+            self._dial_soon()
+
+    def _choose_endpoint(self, now: float) -> IStreamClientEndpoint:
+        """
+        Say how to connect: by the address that served last, and by name now and then.
+        """
+        if self._shortcut is None or (self._is_named and self._redial.is_by_name(now)):
+            return self._endpoint
+        return self._shortcut[1]
+
+    def _dial_soon(self) -> None:
+        """
+        Make another dial soon, unless one comes about.
+        """
+        if self._retry is None:
+            interval = self._redial.interval(self._reactor.seconds())
+            self._retry = self._reactor.callLater(interval, self._connect)
+
+    def _stop_dialling(self) -> None:
+        """
+        Give up what is under way, and what was to come.
+        """
+        dials, self._dials = self._dials, {}
+        for dial in dials.values():
+            dial.cancel()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    def _connected(self, _: object, connection: ClientConnection) -> None:
+        """
+        Note that a transport is there. It takes the place of one that does not answer.
+        """
+        if self._dials.pop(connection, None) is None:
+            connection.abandon()
+            return
+        self._stop_dialling()
+        self._leave_silent()
         self._connection = connection
-        self._connecting = self._endpoint.connect(factory)
-        self._connecting.addCallbacks(self._connected, self._not_connected)
 
-    def _connected(self, connection: ClientConnection) -> None:
+    def _leave_silent(self) -> None:
         """
-        Note that a transport is there.
+        Leave a connection that carries nothing any more, if there is one.
         """
-        self._connecting = None
+        old, self._connection = self._connection, None
+        if old is not None:
+            old.abandon()
+            was_welcomed, self.welcome = self.welcome is not None, None
+            self._is_parked = False
+            if was_welcomed:
+                self._note_error(f"{self._parsed.authority}: it has fallen silent", is_new=True)
 
-    def _not_connected(self, failure: Failure) -> None:
+    def _not_connected(self, failure: Failure, connection: ClientConnection) -> None:
         """
         Note that there is no transport.
         """
-        self._connecting = None
-        if failure.check(CancelledError) and not self.running:
-            self._finish()
-            return
-        self.connection_ended(describe_failure(self._parsed, failure), None)
+        if self._dials.pop(connection, None) is None:
+            return  # we gave it up
+        text = describe_failure(self._parsed, failure)
+        if failure.check(ConnectionRefusedError):
+            self._leave_silent()
+            self.connection_ended(text, None)
+        else:
+            self._note_error(text)
+            self._dial_soon()
+
+    def connection_doubted(self, is_doubted: bool) -> None:
+        """
+        See whether another connection can be made, or that none is needed.
+        """
+        if is_doubted and not self._dials:
+            if self._connection is not None:
+                self._redial.rtt = self._connection.least_rtt or self._redial.rtt
+            self._connect()
+        elif not is_doubted:
+            self._stop_dialling()
+            self._redial.found()
 
     def connection_welcomed(self, welcome: Welcome) -> None:
         """
@@ -249,13 +334,25 @@ class RelayClient(Service):
         self.welcome, self.error, self.draining = welcome, None, None
         self._is_parked = False
         self.clock_offset = welcome.relay_time - self._wall()
-        self._lost_at = None
+        self._redial.found()
+        self._note_address()
         self._welcomed_at = self._reactor.seconds()
         self.log.info("{url} welcomed us", url=self.url)
         waiting, self._waiting = self._waiting, []
         for done in waiting:
             done.callback(welcome)
         self._on_change(self)
+
+    def _note_address(self) -> None:
+        """
+        Keep the address that serves.
+        """
+        address = None if self._connection is None else self._connection.peer_address
+        if not self._is_plain or address is None:
+            return
+        if self._shortcut is None or self._shortcut[0] != address:
+            endpoint = connection_endpoint(self._reactor, self._parsed, self._ca_file, address)
+            self._shortcut = address, endpoint
 
     def connection_parked(self, is_parked: bool, text: str) -> None:
         """
@@ -294,36 +391,36 @@ class RelayClient(Service):
         """
         now = self._reactor.seconds()
         was_welcomed = self.welcome is not None
-        if not was_welcomed and self._connection and self._connection.relay_clock is not None:
-            self.clock_offset = self._connection.relay_clock + now - self._wall()
+        ended = self._connection
+        if ended is not None:
+            self._redial.rtt = ended.least_rtt or self._redial.rtt
+            if not was_welcomed and ended.relay_clock is not None:
+                self.clock_offset = ended.relay_clock + now - self._wall()
         self._connection = self.welcome = None
         self._is_parked = False
+        self._stop_dialling()
         if not self.running:
             self._finish()
             return
-        if was_welcomed and now - self._welcomed_at >= STEADY:
-            self._failures = 0
-        if self._lost_at is None:
-            self._lost_at = now
-        has_changed = was_welcomed or error != self.error
-        self.error = error
-        delay = self._delay(now)
+        self._redial.lost(now)
+        served = now - self._welcomed_at if was_welcomed else 0.0
+        is_told = refused is not None or self.draining is not None
+        pause = self._redial.pause(now, served=served, is_told=is_told)
         if refused == RefusedCode.REPLACED:
-            delay = max(delay, AFTER_REPLACED)
-        self._failures += 1
-        self._retry = self._reactor.callLater(delay, self._connect)
-        if has_changed:
+            pause = max(pause, AFTER_REPLACED)
+        self._retry = self._reactor.callLater(pause, self._connect)
+        self._note_error(error, is_new=was_welcomed)
+
+    def _note_error(self, error: str, *, is_new: bool = False) -> None:
+        """
+        Note why there is no connection, and say so if it is not known yet.
+
+        @param is_new: there was one until now.
+        """
+        if self._connection is None and (is_new or error != self.error):
+            self.error = error
             self.log.warn("relay {url}: {error}", url=self.url, error=error)  # noqa: G010
             self._on_change(self)
-
-    def _delay(self, now: float) -> float:
-        """
-        Say how long to wait before the next attempt.
-        """
-        assert self._lost_at is not None
-        longest = LONGEST_DELAY if now - self._lost_at < LONG_OUTAGE else LONGEST_DELAY_LATER
-        full = min(longest, FIRST_DELAY * 2.0 ** min(self._failures, 16))
-        return full * (0.5 + self._random() / 2)
 
     @override
     def stopService(self) -> Deferred[None]:
@@ -335,15 +432,11 @@ class RelayClient(Service):
         super().stopService()
         stopped: Deferred[None] = Deferred()
         self._stopped = stopped
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        self._stop_dialling()
         for done in self._waiting:
             done.errback(RelayError(f"the connection to {self.url} was given up"))
         self._waiting = []
-        if self._connecting is not None:
-            self._connecting.cancel()
-        elif self._connection is not None:
+        if self._connection is not None:
             self._connection.leave()
         else:
             self._finish()

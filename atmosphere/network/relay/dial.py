@@ -6,7 +6,6 @@ The dialling side of a relay connection: one WebSocket, from hello to its end.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from autobahn.websocket.types import ConnectionResponse
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
@@ -44,14 +43,19 @@ from .frames import (
     signed_bytes,
 )
 from .framing import FrameCutter, mask_in_place, message_header
+from .owner import ConnectionOwner
 from .reader import decode
 from .streams import ClientStream, send_at_once
 
-__all__ = ["ClientConnection", "ConnectionOwner"]
+__all__ = ["ClientConnection"]
 
 WELCOME_TIMEOUT = 10.0
 PING_INTERVAL = 15.0
 SILENCE = 45.0
+#: Seconds without a word after which a relay that we send by is asked whether it is there,
+#: and those that it has for the answer until it is doubted.
+QUIET = 1.5
+ANSWER_WITHIN = 4.0
 QUEUE = 256 * 1024
 GOODBYE = 2.0
 LOGGED_NOTICES = 10
@@ -63,48 +67,13 @@ PARKINGS_AT_ONCE = 8.0
 _TRANSPORT_BUFFER = 64 * 1024
 
 
-class ConnectionOwner(Protocol):
-    """
-    Whom a connection tells what happens.
-    """
-
-    def connection_welcomed(self, welcome: Welcome) -> None:
-        """
-        The relay let us in.
-        """
-
-    def connection_parked(self, is_parked: bool, text: str) -> None:
-        """
-        The relay serves us no more for now, or again.
-        """
-
-    def connection_received(self, source: NodeID, datagrams: list[bytes]) -> None:
-        """
-        Datagrams came.
-        """
-
-    def connection_absent(self, node: NodeID) -> None:
-        """
-        The relay does not have a node that we sent to.
-        """
-
-    def connection_draining(self, drain: Drain) -> None:
-        """
-        The relay goes down.
-        """
-
-    def connection_ended(self, error: str, refused: int | None) -> None:
-        """
-        The connection is over; called once.
-        """
-
-
 @implementer(IPushProducer)
 class ClientConnection(ClientStream):
     """
     One connection to a relay.
 
     @ivar rtt: the last round-trip time in seconds.
+    @ivar least_rtt: the lowest of all: without what waited in queues.
     @ivar relay_clock: the relay's time less the reactor's, as of its challenge.
     @ivar dropped: how many datagrams were not sent because too many waited.
     @ivar ignored: how many frames of unknown types came.
@@ -124,6 +93,7 @@ class ClientConnection(ClientStream):
     ) -> None:
         super().__init__()
         self.rtt: float | None = None
+        self.least_rtt: float | None = None
         self.relay_clock: float | None = None
         self.dropped = 0
         self.ignored = 0
@@ -142,7 +112,9 @@ class ClientConnection(ClientStream):
         self._is_welcomed = False
         self._is_full = False
         self._waiting = 0
-        self._heard = 0.0
+        self._heard = self._drained = 0.0
+        self._doubt: IDelayedCall | None = None
+        self._is_doubted = False
         self._sent_at: tuple[bytes, float] | None = None
         self._pings = 0
         self._control = TokenBucket(CONTROL_RATE, CONTROL_BURST)
@@ -151,6 +123,14 @@ class ClientConnection(ClientStream):
         self._is_draining = False
         self._timer: IDelayedCall | None = None
         self.cutter = FrameCutter(MAX_MESSAGE, is_masked=False)
+
+    @property
+    def peer_address(self) -> str | None:
+        """
+        The IP address of the relay; C{None} if it has none.
+        """
+        host = getattr(self.transport.getPeer(), "host", None)
+        return host if isinstance(host, str) else None
 
     @override
     def response_refused(self) -> None:
@@ -192,6 +172,10 @@ class ClientConnection(ClientStream):
         Note that the relay is there.
         """
         self._heard = self._reactor.seconds()
+        if self._is_doubted:
+            self._is_doubted = False
+            if self._owner is not None:
+                self._owner.connection_doubted(False)
 
     @override
     def receive_control_frame(self, frame: bytes) -> None:
@@ -278,6 +262,7 @@ class ClientConnection(ClientStream):
             case Pong(token):
                 if self._sent_at is not None and self._sent_at[0] == token:
                     self.rtt = max(0.0, self._heard - self._sent_at[1])
+                    self.least_rtt = min(self.rtt, self.least_rtt or self.rtt)
                     self._sent_at = None
             case Absent(node):
                 self._tell().connection_absent(node)
@@ -338,16 +323,42 @@ class ClientConnection(ClientStream):
         if now - self._heard >= SILENCE:
             self._fail("it has fallen silent", abort=True)
             return
+        self._send_ping(now)
+        self._timer = self._reactor.callLater(PING_INTERVAL, self._ping)
+
+    def _send_ping(self, now: float) -> None:
+        """
+        Ask whether the relay is there.
+        """
         self._pings += 1
         token = self._pings.to_bytes(8, "big")
         self._sent_at = (token, now)
         self._write(Ping(token).encode())
-        self._timer = self._reactor.callLater(PING_INTERVAL, self._ping)
+
+    def ask(self) -> None:
+        """
+        Ask whether the relay is there, and doubt it if it does not say so soon.
+        """
+        if self._doubt is None and self._is_welcomed and not self._is_doubted:
+            self._send_ping(self._reactor.seconds())
+            self._doubt = self._reactor.callLater(ANSWER_WITHIN, self._see_answer)
+
+    def _see_answer(self) -> None:
+        """
+        Doubt a relay from which nothing came, and to which nothing went, since it was asked.
+        """
+        self._doubt = None
+        asked = self._reactor.seconds() - ANSWER_WITHIN
+        if max(self._heard, self._drained) <= asked and self._owner is not None:
+            self._is_doubted = True
+            self._owner.connection_doubted(True)
 
     def send(self, destination: NodeID, datagrams: Sequence[bytes]) -> None:
         """
         Send datagrams; they are dropped if too much waits already.
         """
+        if self._doubt is None and self._reactor.seconds() - self._heard >= QUIET:
+            self.ask()
         for message in encode_batches(FrameType.SEND, destination.raw, datagrams):
             if self._is_full:
                 self._waiting += len(message)
@@ -373,6 +384,14 @@ class ClientConnection(ClientStream):
         """
         self._error = self._error or "we left"
         self._hang_up(abort=False)
+
+    def abandon(self) -> None:
+        """
+        Close it without a word to anybody: another connection has taken its place.
+        """
+        self._owner = None
+        if self.transport is not None:
+            self.transport.abortConnection()
 
     def _fail(self, text: str, *, abort: bool = False) -> None:
         """
@@ -410,6 +429,7 @@ class ClientConnection(ClientStream):
         """
         self._is_full = False
         self._waiting = 0
+        self._drained = self._reactor.seconds()
 
     def stopProducing(self) -> None:
         """
@@ -423,10 +443,10 @@ class ClientConnection(ClientStream):
         """
         super().connectionLost(reason)
         self.forget_timers()
-        for call in (self._timer, self._end):
+        for call in (self._timer, self._end, self._doubt):
             if call is not None and call.active():
                 call.cancel()
-        self._timer = None
+        self._timer = self._doubt = None
         owner, self._owner = self._owner, None
         if owner is not None:
             owner.connection_ended(self._error or self._explain(reason), self._refused)

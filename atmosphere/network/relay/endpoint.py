@@ -14,7 +14,12 @@ from urllib.parse import urlsplit
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet import error
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    wrapClientTLS,
+)
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import (
     Certificate,
@@ -98,16 +103,22 @@ def parse_relay_url(text: str) -> RelayURL:
 
 
 def connection_endpoint(
-    reactor: Any, url: RelayURL, ca_file: str | None = None
+    reactor: Any, url: RelayURL, ca_file: str | None = None, address: str | None = None
 ) -> IStreamClientEndpoint:
     """
     Make the endpoint that connects to a relay.
 
     @param reactor: provides C{IReactorTCP}, C{IReactorTime} and C{IReactorPluggableNameResolver}.
     @param ca_file: PEM certificates to trust instead of the platform's.
+    @param address: the IP address to dial, if the name need not be looked up.
     @raise ConfigurationError: the file cannot be read.
     """
-    endpoint = HostnameEndpoint(reactor, url.host, url.port, timeout=_CONNECT_TIMEOUT)
+    endpoint: IStreamClientEndpoint
+    if address is None:
+        endpoint = HostnameEndpoint(reactor, url.host, url.port, timeout=_CONNECT_TIMEOUT)
+    else:
+        by_address = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
+        endpoint = by_address(reactor, address, url.port, timeout=_CONNECT_TIMEOUT)
     if not url.is_secure:
         return endpoint
     options = optionsForClientTLS(

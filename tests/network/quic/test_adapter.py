@@ -259,6 +259,32 @@ class GuardTests(SynchronousTestCase):
         for name, names in known.items():
             self.assertEqual(set(vars(theirs)[name].__code__.co_names), names, name)
 
+    def test_probe(self) -> None:
+        """
+        The native core says what is under way and which timer is the next, by the names
+        that a probe goes by; a probe sends at once, and never brings the end closer.
+        """
+        pair = Pair()
+        pair.run()
+        core, idle = (each._connection._core for each in (pair.dialler, pair.listener))
+        assert core is not None
+        assert idle is not None
+        pair.dialler.send_stream(0, bytes(100_000))
+        for _ in range(20):
+            pair.now += 0.01
+            pair.dialler.datagrams_to_send(pair.now)
+        self.assertGreater(core.bytes_in_flight + 1200, core.congestion_window)
+        self.assertEqual((core.get_timer() or ("",))[0], "loss_detection")
+        self.assertEqual(pair.dialler.datagrams_to_send(pair.now), [])
+        pair.dialler.send_ping(pair.now)
+        self.assertGreater(len(pair.dialler.datagrams_to_send(pair.now)), 0)
+        self.assertFalse(pair.dialler.is_over)
+        self.assertEqual(idle.bytes_in_flight, 0)
+        self.assertEqual((idle.get_timer() or ("",))[0], "idle")
+        pair.listener.send_ping(pair.now)
+        self.assertEqual(len(pair.listener.datagrams_to_send(pair.now)), 1)
+        self.assertFalse(pair.listener.is_over)
+
     def test_interrupts_pass(self) -> None:
         """
         Ctrl-C is no failure of a connection.

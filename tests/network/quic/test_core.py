@@ -393,6 +393,42 @@ class NudgeTests(CoreCase):
         self.assertEqual(data, b"beforebehind")
         self.assertEqual(dialler.streams.waiting(stream), 0)
 
+    def window_full(self, seconds: float) -> None:
+        """
+        Lose all for a while in the midst of a bulk transfer, all acknowledgements having
+        arrived; then nudge both ends, one of which has an offer to send as well.
+        """
+        dialler, listener = self.link_up()
+        stream = dialler.streams.open("sink")
+        dialler.streams.write(stream, bytes(200_000))
+        self.run_for(5 * LATENCY)
+        self.lost = lambda sender, data: sender is dialler
+        self.run_for(3 * LATENCY)
+        self.lost = lambda sender, data: True
+        self.run_for(seconds)
+        before = sum(len(each.data) for each in self.saw(listener, events.StreamData))
+        self.assertLess(before, 200_000)
+        self.lost = lambda sender, data: False
+        dialler.send_offer(b"another")
+        for each in (dialler, listener):
+            each.nudge()
+        self.run_for(6 * LATENCY)
+        after = sum(len(each.data) for each in self.saw(listener, events.StreamData))
+        self.assertGreater(after, before)
+
+    def test_window_full(self) -> None:
+        """
+        So it does when the whole congestion window was lost, and QUIC has waited a minute,
+        for which a PING would have to wait as well.
+        """
+        self.window_full(60)
+
+    def test_window_full_for_long(self) -> None:
+        """
+        So it does after ten minutes, when QUIC would next give up altogether.
+        """
+        self.window_full(600)
+
 
 class BeliefTests(CoreCase):
     """

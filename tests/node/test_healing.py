@@ -1,0 +1,83 @@
+"""
+Tests of whole nodes: what happens to a transfer while the network beneath it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from atmosphere.testing import PORT_RESTRICTED, SYMMETRIC
+
+from .healing import Healing, Homes
+
+#: Homes that reach each other directly, and such that need the relay.
+PUNCHED = PORT_RESTRICTED, PORT_RESTRICTED
+RELAYED = SYMMETRIC, SYMMETRIC
+
+OTHER_ADDRESS = "198.51.100.77"
+
+#: Seconds for which nothing may come, beyond the fault itself.
+AFTER_CUT = 0.5
+AFTER_RELAY = 5.0
+
+
+class HealingTests(SynchronousTestCase):
+    """
+    The transfer completes and is equal, and is not interrupted for long.
+    """
+
+    def begin(self, homes: Homes, seed: int = 1) -> Healing:
+        """
+        Begin a transfer, which has to be whole in the end.
+        """
+        healing = Healing(self.mktemp(), homes=homes, seed=seed)
+        self.addCleanup(healing.close)
+        healing.send()
+        kind = "relayed" if homes == RELAYED else "punched"
+        self.assertEqual(healing.paths, (kind, kind))
+        return healing
+
+    def check(
+        self, homes: Homes, within: float, fault: Callable[[Healing], float], seed: int = 1
+    ) -> None:
+        """
+        Let something happen to a transfer.
+
+        @param within: seconds.
+        """
+        healing = self.begin(homes, seed)
+        gap = fault(healing)
+        self.assertTrue(healing.is_whole, healing.receiver.received)
+        self.assertLessEqual(gap, within)
+
+    def test_cut(self) -> None:
+        """
+        After an uplink was cut for 10 s, on either side, data flows half a second later.
+        """
+        for homes in (PUNCHED, RELAYED):
+            self.check(homes, AFTER_CUT, lambda healing: healing.cut(healing.here, 10))
+            self.check(homes, AFTER_CUT, lambda healing: healing.cut(healing.there, 10))
+
+    def test_cut_for_long(self) -> None:
+        """
+        So it does after a minute.
+        """
+        for homes in (PUNCHED, RELAYED):
+            self.check(homes, AFTER_CUT, lambda healing: healing.cut(healing.here, 60))
+            self.check(homes, AFTER_CUT, lambda healing: healing.cut(healing.there, 60))
+
+    def test_relay_dies(self) -> None:
+        """
+        A relay that dies and comes back interrupts only those who need it, by 5 s.
+        """
+        self.check(PUNCHED, 0.1, lambda healing: healing.kill_relay(2))
+        self.check(RELAYED, AFTER_RELAY, lambda healing: healing.kill_relay(1))
+        self.check(RELAYED, AFTER_RELAY, lambda healing: healing.kill_relay(20))
+
+    def test_relay_vanishes(self) -> None:
+        """
+        So does one whose machine is gone, and back after a minute.
+        """
+        self.check(RELAYED, AFTER_RELAY, lambda healing: healing.kill_relay(60, is_silent=True))
