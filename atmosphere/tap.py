@@ -49,6 +49,7 @@ _LISTS = {
     "use-relay": "RELAY",
     "stun": "STUN",
     "advertise": "ADVERTISE",
+    "stun-address": "STUN_ADDRESS",
     "mesh": "MESH",
     "name": "RELAY_NAME",
     "trusted-proxy": "TRUSTED_PROXY",
@@ -145,6 +146,9 @@ class Options(usage.Options):
     opt_use_relay = _collector("use-relay", "URL of a relay for the node to use; repeatable")
     opt_stun = _collector("stun", "HOST:PORT of a STUN server for the node to ask; repeatable")
     opt_advertise = _collector("advertise", "IP:PORT at which others reach the node; repeatable")
+    opt_stun_address = _collector(
+        "stun-address", "address for the relay to answer STUN on, if not --host; one or two"
+    )
     opt_mesh = _collector("mesh", "ID of a mesh whose members the relay serves; repeatable")
     opt_name = _collector("name", "HOST[:PORT] by which nodes dial the relay; repeatable")
     opt_trusted_proxy = _collector(
@@ -249,6 +253,7 @@ class Options(usage.Options):
             port=self["port"],
             stun_port=self["stun-port"],
             second_stun_port=self["second-stun-port"],
+            stun_addresses=self.lists["stun-address"],
             meshes=self.lists["mesh"],
             is_open=bool(self["open"]),
             cert=self["cert"],

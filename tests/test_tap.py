@@ -113,6 +113,9 @@ class OptionsTests(SynchronousTestCase):
             *("--relay", "--mesh", mesh, "--open", "--stun-port", "0", "--name", "relay.example"),
             *("--trusted-proxy", "10.0.0.0/8", "--rate", "1000", "--limit", "connections=7"),
         )["relay-config"]
+        stun = ("--stun-address", "192.0.2.1", "--stun-address", "192.0.2.2")
+        addresses = self.parse("--relay", *stun)["relay-config"].stun_addresses
+        self.assertEqual(addresses, ("192.0.2.1", "192.0.2.2"))
         self.assertEqual((relay.meshes, relay.is_open, relay.stun_port), ((mesh,), True, 0))
         self.assertEqual((relay.names, relay.proxies), (("relay.example",), ("10.0.0.0/8",)))
         self.assertEqual((relay.rate, relay.limits.connections), (1000.0, 7))

@@ -140,7 +140,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 2
     except click.UsageError as error:
         path = "atmosphere" if error.ctx is None else error.ctx.command_path
-        return _fail(f"{error.format_message().rstrip('.')}. See: {path} --help", 2)
+        text = error.format_message().rstrip(".")
+        return _fail(f"{text}{'' if text.endswith('?') else '.'} See: {path} --help", 2)
     except click.ClickException as error:
         return _fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):

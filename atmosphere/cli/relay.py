@@ -44,6 +44,14 @@ def relay_options(function: FunctionT) -> FunctionT:
             help="The UDP port to dial nodes back from; 0 is off.  [default: the next one]",
         ),
         option(
+            "--stun-address",
+            "stun_addresses",
+            multiple=True,
+            metavar="ADDRESS",
+            help="An address to answer STUN on, if not --host; given twice, with two public"
+            " addresses of this machine, nodes learn all about their NATs.",
+        ),
+        option(
             "--mesh",
             "meshes",
             multiple=True,
@@ -98,6 +106,7 @@ def facts(service: RelayService) -> dict[str, Any]:
         "port": service.port,
         "stun_port": service.stun_port or None,
         "second_stun_port": service.second_stun_port or None,
+        "stun_addresses": list(service.stun_addresses),
         "url": url_of(service),
         "warnings": service.warnings(),
     }

@@ -85,7 +85,8 @@ def reachable_words(behavior: Behavior | None) -> str:
         case _ if behavior.filtering is not None:
             return (
                 "an answer from a known address came in by another port; it takes a server with"
-                " two addresses to see whether strangers get in"
+                " two addresses, such as a relay with two --stun-address, to see whether"
+                " strangers get in"
             )
         case _ if DialBack.UNKNOWN in outcomes:
             return "too many datagrams were lost to tell"

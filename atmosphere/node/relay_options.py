@@ -54,6 +54,7 @@ def relay_config(
     port: int | None = None,
     stun_port: int | None = None,
     second_stun_port: int | None = None,
+    stun_addresses: Sequence[str] = (),
     meshes: Sequence[str] = (),
     is_open: bool = False,
     cert: str | None = None,
@@ -68,6 +69,7 @@ def relay_config(
 
     @param stun_port: 0 for no STUN; C{None} for its usual port.
     @param second_stun_port: 0 for none; C{None} for the one after C{stun_port}.
+    @param stun_addresses: where to answer STUN, if not on C{host}: one or two.
     @param rate: bytes a second for everyone.
     @param limits: texts such as C{connections=1000}, by the names of
         L{RelayLimits}.
@@ -94,12 +96,13 @@ def relay_config(
                 f"--trusted-proxy {proxy[:80]!a} is neither an IP address nor a network"
                 " such as 10.0.0.0/8"
             ) from None
-    config = RelayConfig(
+    return RelayConfig(
         host=DEFAULT_HOST if host is None else host,
         port=DEFAULT_PORT if port is None else check_port(port, may_be_zero=True),
         second_stun_port=None
         if second_stun_port is None
         else check_port(second_stun_port, may_be_zero=True),
+        stun_addresses=tuple(stun_addresses),
         meshes=tuple(dict.fromkeys(meshes)),
         is_open=is_open,
         names=tuple(dict.fromkeys(names)),
@@ -108,7 +111,5 @@ def relay_config(
         proxies=tuple(dict.fromkeys(trusted_proxies)),
         rate=0.0 if rate is None else float(rate),
         limits=_limits(limits),
+        **({} if stun_port is None else {"stun_port": check_port(stun_port, may_be_zero=True)}),
     )
-    if stun_port is None:
-        return config
-    return dataclasses.replace(config, stun_port=check_port(stun_port, may_be_zero=True))

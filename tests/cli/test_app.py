@@ -103,11 +103,13 @@ class UsageTests(SynchronousTestCase):
             ["status", "--wait"],
             ["relay", "--port", "x"],
             ["--log-format", "xml", "status"],
+            ["status", "--wiat", "3"],
         ):
             ended = atmosphere(*arguments)
             self.assertEqual((ended.status, ended.out), (2, ""), arguments)
             self.assertEqual(ended.err.count("\n"), 1, arguments)
             self.assertRegex(ended.err, r"^atmosphere: .*See: atmosphere.* --help\n$")
+            self.assertNotIn("?.", ended.err)
 
     def test_values(self) -> None:
         """

@@ -34,8 +34,9 @@ class RelayOptionsTests(SynchronousTestCase):
         config = relay_config(
             host="127.0.0.1",
             port=0,
-            stun_port=0,
+            stun_port=8,
             second_stun_port=9,
+            stun_addresses=["192.0.2.1", "192.0.2.2"],
             meshes=[MESH, MESH],
             is_open=True,
             cert="c",
@@ -51,7 +52,7 @@ class RelayOptionsTests(SynchronousTestCase):
             RelayConfig(
                 "127.0.0.1",
                 0,
-                0,
+                8,
                 (MESH,),
                 True,
                 ("relay.example",),
@@ -61,6 +62,7 @@ class RelayOptionsTests(SynchronousTestCase):
                 5.0,
                 limits,
                 9,
+                ("192.0.2.1", "192.0.2.2"),
             ),
         )
 

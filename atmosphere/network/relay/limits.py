@@ -82,6 +82,8 @@ class RelayConfig:
     @ivar rate: bytes a second for everyone, members too; 0 leaves it to L{RelayLimits.rate}.
     @ivar second_stun_port: UDP, from which others are dialled back; C{None} takes the
         one after C{stun_port}, 0 is off.
+    @ivar stun_addresses: where STUN is answered, if not on C{host}: one address of this
+        machine, or two of one family, which have both ports each.
     """
 
     host: str = "0.0.0.0"
@@ -96,6 +98,7 @@ class RelayConfig:
     rate: float = 0.0
     limits: RelayLimits = field(default_factory=RelayLimits)
     second_stun_port: int | None = None
+    stun_addresses: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """
@@ -112,6 +115,32 @@ class RelayConfig:
             if not split_authority(name)[0]:
                 raise ConfigurationError(f"{name!r} is not HOST or HOST:PORT")
         parse_networks(self.proxies)
+        self._check_stun_addresses()
+
+    def _check_stun_addresses(self) -> None:
+        """
+        Refuse addresses for STUN that cannot be meant.
+
+        @raise ConfigurationError: one is no address of one machine, or they do not
+            go together.
+        """
+        option = "--stun-address"
+        found = []
+        for text in self.stun_addresses:
+            try:
+                found.append(TransportAddress(text, 9))
+            except DecodeError:
+                raise ConfigurationError(f"{option} {text[:80]!a} is no IP address") from None
+            if address_kind(found[-1].packed) is AddressKind.NEVER:
+                raise ConfigurationError(f"{option} {text} is not the address of one machine")
+        if found and self.stun_port == 0:
+            raise ConfigurationError(f"{option} says where STUN is answered: --stun-port 0 is off")
+        if len(found) > 1 and self.second_stun_port == 0:
+            raise ConfigurationError(f"two of {option} need --second-stun-port: 0 is off")
+        if len(set(found)) < len(found) or len(found) > 2:
+            raise ConfigurationError(f"{option} takes one address, or two that differ")
+        if len({each.is_ipv6 for each in found}) > 1:
+            raise ConfigurationError(f"two of {option} are both IPv4, or both IPv6")
 
     @property
     def serves_anyone(self) -> bool:

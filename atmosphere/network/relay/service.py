@@ -26,7 +26,13 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from typing_extensions import override
 
 from atmosphere.errors import ConfigurationError, ListenError
-from atmosphere.network.stun.binding import PRIMARY, SECOND_PORT, Corner
+from atmosphere.network.stun.binding import (
+    ACROSS,
+    PRIMARY,
+    SECOND_ADDRESS,
+    SECOND_PORT,
+    Corner,
+)
 from atmosphere.network.stun.server import BindingSockets
 
 from .admission import membership_admission
@@ -174,6 +180,18 @@ class RelayService(MultiService):
         """
         return self._udp_port(SECOND_PORT)
 
+    @property
+    def stun_addresses(self) -> tuple[str, ...]:
+        """
+        The addresses that answer STUN, as they were given; with two of them nodes
+        can find out all that RFC 5780 knows.
+        """
+        given = self.config.stun_addresses or (self.config.host,)
+        corners = (PRIMARY, SECOND_ADDRESS)
+        return tuple(
+            host for host, corner in zip(given, corners, strict=False) if corner in self._udp
+        )
+
     def _udp_port(self, corner: Corner) -> int:
         """
         Find a UDP port that is bound; 0 if it is not.
@@ -187,7 +205,10 @@ class RelayService(MultiService):
         """
         text = f"open TCP {self.port or self.config.port}"
         udp = [str(port) for port in (self.stun_port, self.second_stun_port) if port]
-        return f"{text} and UDP {', '.join(udp)}" if udp else text
+        if not udp:
+            return text
+        where = f" of {' and '.join(self.stun_addresses)}" if self.config.stun_addresses else ""
+        return f"{text} and UDP {', '.join(udp)}{where}"
 
     def warnings(self) -> list[str]:
         """
@@ -200,6 +221,12 @@ class RelayService(MultiService):
             lines.append(
                 "this relay does not know its own name, so a hostile relay could forward"
                 " logins to it; --name HOST tells it"
+            )
+        addresses = self.config.stun_addresses
+        if addresses and self.config.host not in ("", "0.0.0.0", "::", *addresses):
+            lines.append(
+                f"nodes ask for STUN where they dial this relay, at {self.config.host}, which is"
+                " no --stun-address"
             )
         return lines
 
@@ -246,25 +273,61 @@ class RelayService(MultiService):
         if second is None and first is not None:
             second = first + 1 if first < 65535 else 0
         sockets = BindingSockets(self._reactor)
-        for corner, port, loss, option in (
-            (PRIMARY, first, "without STUN", "--stun-port"),
-            (SECOND_PORT, second, "without dialling nodes back", "--second-stun-port"),
+        addresses = self.config.stun_addresses or (host,)
+        for corner, port, loss, remedy in (
+            (PRIMARY, first, "without STUN", "--stun-port N takes another port"),
+            (
+                SECOND_PORT,
+                second,
+                "without dialling nodes back",
+                "--second-stun-port N takes another port",
+            ),
         ):
             if port == 0 or (corner is SECOND_PORT and PRIMARY not in self._udp):
                 continue
-            try:
-                self._udp[corner] = self._reactor.listenUDP(
-                    port or 0, sockets.protocol(corner), interface=host
-                )
-            except CannotListenError as error:
-                self.log.warn(  # noqa: G010  # Twisted's logger has no other
-                    "UDP port {port} cannot be bound: {reason}; the relay runs {loss},"
-                    " {option} N takes another port",
-                    port=port,
-                    reason=_reason(error),
-                    loss=loss,
-                    option=option,
-                )
+            if not self._open(sockets, corner, addresses[0], port or 0, loss, remedy):
+                addresses = addresses[:1]
+        if len(addresses) > 1:
+            self._listen_at_second_address(sockets, addresses[1])
+
+    def _listen_at_second_address(self, sockets: BindingSockets, host: str) -> None:
+        """
+        Bind the ports of the first address at the second one too, all or none.
+        """
+        for corner in (SECOND_ADDRESS, ACROSS):
+            port = self._udp_port(Corner(is_other_port=corner.is_other_port))
+            remedy = "--stun-address takes one of this machine's"
+            if not self._open(sockets, corner, host, port, "with one address for STUN", remedy):
+                opened = self._udp.pop(SECOND_ADDRESS, None)
+                if opened is not None:
+                    opened.stopListening()
+                return
+
+    def _open(
+        self, sockets: BindingSockets, corner: Corner, host: str, port: int, loss: str, remedy: str
+    ) -> bool:
+        """
+        Bind one UDP port, or say that the relay runs without it.
+
+        @param loss: how the relay runs then.
+        @param remedy: what would help.
+        """
+        try:
+            self._udp[corner] = self._reactor.listenUDP(
+                port, sockets.protocol(corner), interface=host
+            )
+        except CannotListenError as error:
+            self.log.warn(  # noqa: G010  # Twisted's logger has no other
+                "UDP port {port} of {host} cannot be bound: {reason}; the relay runs {loss},"
+                " {remedy}",
+                port=port,
+                host=host,
+                reason=_reason(error),
+                loss=loss,
+                remedy=remedy,
+            )
+            return False
+        return True
 
     @override
     def startService(self) -> None:

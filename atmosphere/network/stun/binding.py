@@ -38,8 +38,10 @@ from .message import Class, Message, decode_message, encode_message
 from .values import MAGIC_COOKIE, ErrorCode, encode_xor_mapped_address
 
 __all__ = [
+    "ACROSS",
     "FORBIDDEN_PORTS",
     "PRIMARY",
+    "SECOND_ADDRESS",
     "SECOND_PORT",
     "Answer",
     "BindingLimits",
@@ -74,6 +76,12 @@ PRIMARY = Corner()
 
 #: The socket with the same address and another port.
 SECOND_PORT = Corner(is_other_port=True)
+
+#: The one with another address and the same port.
+SECOND_ADDRESS = Corner(is_other_address=True)
+
+#: The one where both differ.
+ACROSS = Corner(is_other_address=True, is_other_port=True)
 
 
 class Answer(NamedTuple):

@@ -20,6 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from typing_extensions import override
 
+from atmosphere.addresses import TransportAddress
 from atmosphere.errors import ConfigurationError, ListenError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.membership import found_mesh, verify_chain
@@ -27,6 +28,8 @@ from atmosphere.network.relay.client import RelayClient
 from atmosphere.network.relay.frames import HelloCredentials
 from atmosphere.network.relay.limits import RelayConfig
 from atmosphere.network.relay.service import RelayService
+from atmosphere.network.stun.behavior import DialBack
+from atmosphere.network.stun.client import measure_behavior
 
 from .certificates import Authority
 from .relay_case import RawClient, upgrade
@@ -326,6 +329,44 @@ class PortTests(RealCase):
         self.assertEqual((bool(third.stun_port), third.second_stun_port), (True, 0))
         self.assertEqual(third.ports_to_open(), f"open TCP {third.port} and UDP {third.stun_port}")
 
+    async def test_two_stun_addresses(self) -> None:
+        """
+        A relay with two addresses for STUN lets nodes find out all about their NATs.
+        """
+        service = self.serve(stun_addresses=("127.0.0.1", "127.0.0.2"))
+        self.assertEqual(service.stun_addresses, ("127.0.0.1", "127.0.0.2"))
+        udp = f"UDP {service.stun_port}, {service.second_stun_port} of 127.0.0.1 and 127.0.0.2"
+        self.assertEqual(service.ports_to_open(), f"open TCP {service.port} and {udp}")
+        for host in service.stun_addresses:
+            behavior = await measure_behavior(
+                REACTOR,
+                [TransportAddress(host, service.stun_port)],
+                entropy=secrets.token_bytes,
+                interface="127.0.0.1",
+            )
+            (found,) = behavior.dial_backs
+            self.assertIs(found.from_address, DialBack.ARRIVED)
+            self.assertIs(found.from_port, DialBack.ARRIVED)
+            self.assertTrue(behavior.is_mapping_certain)
+
+    async def test_second_stun_address_taken(self) -> None:
+        """
+        Where the second address, or a port of it, cannot be had, the relay runs with
+        one; its nodes are told nothing of the other.
+        """
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            taken.bind(("127.0.0.2", 0))
+            port = taken.getsockname()[1]
+            for host, second in (("192.0.2.99", None), ("127.0.0.2", port)):
+                service = self.serve(stun_addresses=("127.0.0.1", host), second_stun_port=second)
+                self.assertEqual(service.stun_addresses, ("127.0.0.1",))
+                self.assertTrue(service.stun_port and service.second_stun_port)
+                server = TransportAddress("127.0.0.1", service.stun_port)
+                behavior = await measure_behavior(REACTOR, [server], entropy=secrets.token_bytes)
+                (found,) = behavior.dial_backs
+                self.assertIs(found.from_address, DialBack.NOT_OFFERED)
+                self.assertIs(found.from_port, DialBack.ARRIVED)
+
     async def test_ports_to_open(self) -> None:
         """
         The ports that a firewall must let in are told.
@@ -397,6 +438,24 @@ class ConfigurationTests(SynchronousTestCase):
             )
             self.assertEqual(service.config.names, expected)
 
+    def test_stun_addresses(self) -> None:
+        """
+        Addresses for STUN that cannot be meant are refused by the option's name.
+        """
+        for addresses, more, words in [
+            (("relay.example",), {}, "no IP address"),
+            (("0.0.0.0",), {}, "one machine"),
+            (("127.0.0.1", "127.0.0.1"), {}, "differ"),
+            (("127.0.0.1", "127.0.0.2", "127.0.0.3"), {}, "two"),
+            (("127.0.0.1", "::1"), {}, "IPv6"),
+            (("127.0.0.1",), {"stun_port": 0}, "--stun-port 0 is off"),
+            (("127.0.0.1", "127.0.0.2"), {"second_stun_port": 0}, "--second-stun-port"),
+        ]:
+            with self.assertRaises(ConfigurationError) as caught:
+                make_service(stun_addresses=addresses, **more)
+            self.assertIn("--stun-address", str(caught.exception))
+            self.assertIn(words, str(caught.exception))
+
     def test_warnings(self) -> None:
         """
         A relay that anyone may use, or that does not know its name, says so.
@@ -407,6 +466,8 @@ class ConfigurationTests(SynchronousTestCase):
             ({"host": "0.0.0.0", "names": ("relay",)}, []),
             ({"is_open": False}, ["--mesh"]),
             ({"meshes": ("mesh-a",), "is_open": False}, []),
+            ({"host": "127.0.0.1", "stun_addresses": ("127.0.0.1", "127.0.0.2")}, []),
+            ({"host": "127.0.0.1", "stun_addresses": ("127.0.0.2",)}, ["--stun-address"]),
         ]
         for config, words in cases:
             lines = make_service(**config).warnings()
