@@ -3,7 +3,8 @@ How many round trips pass until the first answer of an application on a new link
 
 Run from the root of a checkout: C{python -m benchmarks.first_byte [--json]}. Both
 nodes have their relay connection; one dials a link, beside the one that stands,
-opens a stream and sends a byte, which the other sends back. It is counted on a
+opens a stream, which leaves with its proof, and sends a byte, which the other sends
+back. It is counted on a
 simulated clock, where nothing but the lines takes time, and measured on real
 sockets, where a proxy before the relay delays every byte; there the round trip is
 that of a byte on a stream that stands.
@@ -53,12 +54,16 @@ def simulate() -> tuple[float, float]:
         (trip,) = world.result(asker.done)
         links, peer = here.service.links, there.key.node_id
         began = world.clock.seconds()
-        link = world.result(links.endpoint.dial(peer, links.ways_to(peer)))
-        linked = world.clock.seconds() - began
+        ways, times = links.ways_to(peer), []
+        dialling = links.endpoint.dial(peer, ways)
+        dialling.addCallback(lambda _: times.append(world.clock.seconds() - began))
+        link = world.result(links.endpoint.dial(peer, ways, is_early=True))
         asker = Asker(1, 1, world.clock.seconds)
         link.open_stream("bench.echo", asker)
         world.result(asker.done)
         answered = world.clock.seconds() - began
+        world.result(dialling)
+        linked = times[0]
         world.stop()
         world.release()
     return linked / trip, answered / trip

@@ -246,7 +246,7 @@ class Commands:
         """
         links, peer = self._node.links, self._node.mesh.others()[0].node
         began = time.perf_counter()
-        link = await links.endpoint.dial(peer, links.ways_to(peer))
+        link = await links.endpoint.dial(peer, links.ways_to(peer), is_early=True)
         asker = Asker(1, 1, time.perf_counter)
         link.open_stream("bench.echo", asker)
         await asker.done

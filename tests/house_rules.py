@@ -18,7 +18,7 @@ TWISTED_ROOMS = ("classic", "services", "node", "testing", "cli", "lab")
 
 #: Elsewhere, the names of the files that may import Twisted or Autobahn.
 TWISTED_FILES = frozenset(
-    "client server service port endpoint endpoints streams connection dial hole_punch"
+    "client server service port endpoint endpoints streams connection dial policy hole_punch"
     " pair_client shared_port segment_port engine_driver control cluster directory tap".split()
 )
 

@@ -40,10 +40,13 @@ class ApartLinks:
         self._dials: dict[Key, Dial] = {}
         self._dialled: dict[Link, Dial] = {}
 
-    def connect(self, peer: NodeID, policy: PathPolicy, ways: Sequence[Way]) -> Deferred[Link]:
+    def connect(
+        self, peer: NodeID, policy: PathPolicy, ways: Sequence[Way], *, is_early: bool = False
+    ) -> Deferred[Link]:
         """
         Find the link, or make it.
 
+        @param is_early: take one too that awaits its welcome, to open a stream at once.
         @return: as L{atmosphere.network.quic.endpoint.LinkEndpoint.dial}.
         """
         key = (peer, policy)
@@ -63,7 +66,7 @@ class ApartLinks:
             )
             self._dials[key] = dial
             dial.start()
-        return dial.wait()
+        return dial.wait(is_early=is_early)
 
     def _try(self, key: Key, ways: Sequence[Way]) -> Link:
         """
@@ -80,6 +83,14 @@ class ApartLinks:
 
         link.when_closed().addCallback(ended)
         return link
+
+    def pinned(self, link: Link) -> None:
+        """
+        Streams can be opened on a link that awaits its welcome.
+        """
+        dial = self._dialled.get(link)
+        if dial is not None:
+            dial.pinned(link)
 
     def connected(self, link: Link) -> None:
         """

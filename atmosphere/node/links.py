@@ -171,11 +171,14 @@ class NodeLinks:
         is_good = link is not None and link.is_open and link.membership is not None
         return link if is_good else None
 
-    def connect(self, peer: NodeID, ways: Sequence[Way] | None = None) -> Deferred[Link]:
+    def connect(
+        self, peer: NodeID, ways: Sequence[Way] | None = None, *, is_early: bool = False
+    ) -> Deferred[Link]:
         """
         Find the link to a member, or make it.
 
         @param ways: by which; by default all that are known.
+        @param is_early: take one too that awaits its welcome, to open a stream at once.
         @return: fires with a link that is connected; fails with L{LinkError}.
             Cancelling it gives a dial up that nobody else waits for.
         """
@@ -191,7 +194,7 @@ class NodeLinks:
             nowhere: Deferred[Link] = Deferred()
             nowhere.errback(NoPathError(text))
             return nowhere
-        return self._dial(peer, known)
+        return self._dial(peer, known, is_early)
 
     def note(self, peer: NodeID, text: str, way: Way | None = None) -> None:
         """
@@ -206,11 +209,20 @@ class NodeLinks:
         """
         self.note(peer, ABSENT, self._relays.way(url, peer))
 
-    def _dial(self, peer: NodeID, ways: Sequence[Way]) -> Deferred[Link]:
+    def _dial(self, peer: NodeID, ways: Sequence[Way], is_early: bool = False) -> Deferred[Link]:
         """
         Dial a peer, and keep what comes of it.
         """
         self.note(peer, f"dialled by {', '.join(map(way_text, ways)) or 'no way'}")
+
+        def begun(link: Link) -> Link:
+            if not link.is_connected:
+                link.when_closed().addCallback(ended, link)
+            return link
+
+        def ended(error: object, link: Link) -> None:
+            if not link.is_connected:
+                self.note(peer, f"not reached: {error}")
 
         def failed(failure: Failure) -> Failure:
             is_given_up = failure.check(CancelledError) is not None
@@ -218,19 +230,22 @@ class NodeLinks:
             self.note(peer, f"not reached: {why}")
             return failure
 
-        return self.endpoint.dial(peer, ways).addErrback(failed)
+        return self.endpoint.dial(peer, ways, is_early=is_early).addCallbacks(begun, failed)
 
-    def connect_apart(self, peer: NodeID, policy: PathPolicy) -> Deferred[Link]:
+    def connect_apart(
+        self, peer: NodeID, policy: PathPolicy, *, is_early: bool = False
+    ) -> Deferred[Link]:
         """
         Find a link beside the current one that has a policy of its own, or make it.
 
         That of policy C{direct} may begin relayed: punching takes a relay.
 
+        @param is_early: as for L{connect}.
         @return: as L{connect}.
         @raise ConfigurationError: the node may not use such paths.
         """
         if policy is self.policy:
-            return self.connect(peer)
+            return self.connect(peer, is_early=is_early)
         if self.policy is not PathPolicy.AUTO:
             raise ConfigurationError(f"this node is set to {self.policy.value} paths only")
         allowed = PathPolicy.AUTO if policy is PathPolicy.DIRECT else policy
@@ -239,7 +254,7 @@ class NodeLinks:
             nowhere: Deferred[Link] = Deferred()
             nowhere.errback(NoPathError(f"no way to it is known that may be {policy.value}"))
             return nowhere
-        return self._apart.connect(peer, policy, known)
+        return self._apart.connect(peer, policy, known, is_early=is_early)
 
     def dial_unnamed(self, address: TransportAddress, judge: Judge) -> Deferred[Link]:
         """
@@ -284,6 +299,12 @@ class NodeLinks:
         Say what a peer is in our mesh.
         """
         return self._mesh.check(peer, chain)
+
+    def known_member(self, peer: NodeID) -> Membership | None:
+        """
+        Say what a peer is in our mesh by what we hold.
+        """
+        return self._mesh.known(peer)
 
     def own_chain(self) -> bytes:
         """
@@ -359,6 +380,12 @@ class NodeLinks:
         take = self.datagram_services.get(service)
         if take is not None and link.membership is not None:
             take(link, data)
+
+    def link_pinned(self, link: Link) -> None:
+        """
+        Streams can be opened on a link apart.
+        """
+        self._apart.pinned(link)
 
     def link_connected(self, link: Link) -> None:
         """
@@ -463,6 +490,6 @@ class NodeLinks:
         """
         Cut the links of those that are no members any more.
         """
-        for link in self.endpoint.links:
+        for link in [*self.endpoint.links, *self.endpoint.early_links]:
             if link.membership is not None and not self._mesh.has(link.peer):
                 link.close("no member of this mesh any more", CloseCode.REFUSED)

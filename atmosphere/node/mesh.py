@@ -168,6 +168,22 @@ class NodeMesh:
         self.merge(lambda roster: roster.merge_chain(chain, self._wall()))
         return membership
 
+    def known(self, peer: NodeID) -> Membership | None:
+        """
+        Say what a peer is in our mesh by the chain that we hold, judged as if it had
+        shown that now; C{None} if there is none that holds.
+        """
+        member = None if self.roster is None else self.roster.get(peer)
+        if self.roster is None or member is None:
+            return None
+        mesh_id, revocations = self.roster.mesh_id, self.roster.revocations
+        try:
+            return verify_chain(
+                member.chain, peer, mesh_id=mesh_id, wall=self._wall(), revocations=revocations
+            )
+        except (DecodeError, MembershipError):
+            return None
+
     def merge(self, change: Callable[[Roster], list[Change]]) -> list[Change]:
         """
         Change the roster, keep what changed on disk, then tell the listeners.

@@ -82,6 +82,7 @@ class PingRun:
     _first_reply: float | None = None
     _direct: float | None = None
     _pause: Deferred[None] | None = None
+    _reason: str | None = None
 
     def start(self) -> Deferred[JSON]:
         """
@@ -93,14 +94,16 @@ class PingRun:
 
     async def _link(self, started: float) -> Link:
         """
-        Find a link, for as long as the time allows.
+        Find a link, for as long as the time allows; perhaps one that awaits its
+        welcome, for the first ping to go with our proof.
 
         @raise LinkError: there is none in time.
         """
-        reason = f"no answer within {self.timeout:g} s"
+        reason = self._reason or f"no answer within {self.timeout:g} s"
         while (left := self.timeout - (self.now() - started)) > 0:
             try:
-                return await self.links.connect(self.node).addTimeout(left, self.reactor)
+                connecting = self.links.connect(self.node, is_early=True)
+                return await connecting.addTimeout(left, self.reactor)
             except DeferredTimeoutError:
                 break
             except LinkError as error:
@@ -123,6 +126,7 @@ class PingRun:
                     if self._is_done(started):
                         break
                 if link is None or client is None or not link.is_open or link.is_silent:
+                    self._leave(client)
                     try:
                         link, client = await self._open(started)
                     except LinkError:
@@ -133,9 +137,15 @@ class PingRun:
                 await self._ping(link, client, started)
         finally:
             self.links.on_path.remove(self._path_event)
-            if client is not None and client.transport is not None:
-                client.transport.loseConnection()
+            self._leave(client)
         return self._summary(link)
+
+    def _leave(self, client: PingClient | None) -> None:
+        """
+        End a stream for pings.
+        """
+        if client is not None and client.transport is not None:
+            client.transport.loseConnection()
 
     async def _open(self, started: float) -> tuple[Link, PingClient]:
         """
@@ -157,6 +167,9 @@ class PingRun:
         try:
             rtt = await client.ping(max(0.0, min(self.timeout, self._left(started))))
         except (DeferredTimeoutError, ConnectionLost, AtmosphereError):
+            if not number and not link.is_connected:  # there was no link yet: make one
+                self._sent, self._reason = 0, link.ending
+                await deferLater(self.reactor, RETRY_PAUSE)
             return
         path = path_of(link)
         now = self.now()

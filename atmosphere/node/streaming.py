@@ -245,16 +245,27 @@ class Streaming:
         except ValueError:
             raise ConfigurationError("a path is relayed, direct or auto") from None
 
-    async def _connect(self, member: Member, policy: PathPolicy, deadline: float) -> Link:
+    async def _connect(
+        self,
+        member: Member,
+        policy: PathPolicy,
+        deadline: float,
+        is_early: bool = False,
+        reason: str | None = None,
+    ) -> Link:
         """
         Find a link, for as long as the time allows.
 
+        @param is_early: take one too that awaits its welcome, to open a stream at once.
+        @param reason: why there was none so far.
         @raise LinkError: there is none in time.
         """
-        reason = "no answer in time" if policy is not PathPolicy.DIRECT else "by a relay at most"
+        if reason is None:
+            is_direct = policy is PathPolicy.DIRECT
+            reason = "by a relay at most" if is_direct else "no answer in time"
         while (left := deadline - self._clock.now()) > 0:
             try:
-                return await self._link(member, policy, left)
+                return await self._link(member, policy, left, is_early)
             except DeferredTimeoutError:
                 break
             except LinkError as error:
@@ -262,14 +273,16 @@ class Streaming:
                 await deferLater(self._reactor, min(left, RETRY_PAUSE))
         raise LinkError(f"{member.name} is not reached: {escape_peer_text(reason, 200)}")
 
-    async def _link(self, member: Member, policy: PathPolicy, left: float) -> Link:
+    async def _link(self, member: Member, policy: PathPolicy, left: float, is_early: bool) -> Link:
         """
         Find a link, or make it, by paths of one kind if that is wanted.
         """
         if policy is PathPolicy.AUTO:
-            return await self._links.connect(member.node).addTimeout(left, self._reactor)
+            connecting = self._links.connect(member.node, is_early=is_early)
+            return await connecting.addTimeout(left, self._reactor)
         deadline = self._clock.now() + left
-        connecting = self._links.connect_apart(member.node, policy)
+        is_early = is_early and policy is not PathPolicy.DIRECT  # that may begin relayed
+        connecting = self._links.connect_apart(member.node, policy, is_early=is_early)
         link = await connecting.addTimeout(left, self._reactor)
         while policy is PathPolicy.DIRECT and not _is_direct(link):
             left = max(0.0, deadline - self._clock.now())
@@ -361,12 +374,14 @@ class Streaming:
         self, member: Member, service: str, policy: PathPolicy, deadline: float
     ) -> StreamTransport:
         """
-        Open a stream, on another link if one breaks: nothing was said on it yet.
+        Open a stream, on another link if one breaks: nothing was said on it yet. It
+        goes with our proof if the link is being made.
 
         @return: a stream that the peer has accepted.
         """
+        reason: str | None = None
         while True:
-            link = await self._connect(member, policy, deadline)
+            link = await self._connect(member, policy, deadline, True, reason)
             transport = link.open_stream(service, _Opening())
             try:
                 left = max(0.0, deadline - self._clock.now())
@@ -376,10 +391,16 @@ class Streaming:
                 raise StreamRefusedError(f"{member.name} refused {service}: {reason}") from None
             except DeferredTimeoutError:
                 transport.abortConnection()
+                if not link.is_connected:
+                    raise LinkError(f"{member.name} is not reached: it gave no welcome") from None
                 raise LinkError(f"{member.name} did not answer for {service} in time") from None
             except ConnectionClosed as error:
                 if link.is_open:
                     raise LinkError(f"{member.name} gave {service} up: {error}") from None
+                if not link.is_connected:
+                    reason = link.ending
+                    left = max(0.0, deadline - self._clock.now())
+                    await deferLater(self._reactor, min(left, RETRY_PAUSE))
             except BaseException:
                 transport.abortConnection()
                 raise

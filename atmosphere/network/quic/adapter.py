@@ -28,7 +28,7 @@ from qh3.tls import (
     load_pem_x509_certificates,
 )
 
-from atmosphere.errors import DecodeError, IdentityError
+from atmosphere.errors import DecodeError, IdentityError, LinkError
 from atmosphere.identity import NodeID
 
 from .credentials import MAX_CERTIFICATE_LENGTH, Credentials, node_id_of_public_key
@@ -414,6 +414,22 @@ class QUICConnection:
         except ValueError:
             raise DecodeError("the listener's certificate has no readable key") from None
         return node_id_of_public_key(bytes(spki))
+
+    def pin(self, protocol: str | None, wanted: NodeID | None) -> NodeID:
+        """
+        Hold a listener to the key that we want, at HandshakeCompleted.
+
+        @param protocol: that it chose (ALPN); the library takes any.
+        @param wanted: whose key it is; C{None} takes any.
+        @raise LinkError: it is another, or speaks another protocol.
+        @raise IdentityError: as L{peer_node_id}, and so does C{DecodeError}.
+        """
+        if protocol != ALPN:
+            raise LinkError("No common ALPN protocols")
+        listener = self.peer_node_id()
+        if wanted is not None and listener != wanted:
+            raise LinkError("the listener is another node")
+        return listener
 
     def channel_binding(self) -> bytes:
         """

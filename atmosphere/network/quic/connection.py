@@ -6,11 +6,11 @@ A link as Twisted programs see it: streams and datagrams to one peer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol as Seam
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IProtocol, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -20,7 +20,6 @@ from atmosphere.engine_driver import EngineClock, EngineDriver
 from atmosphere.errors import LinkError
 from atmosphere.identity import NodeID
 from atmosphere.membership import Membership
-from atmosphere.network.path.paths import Paths
 from atmosphere.network.path.reports import (
     PathChanged,
     PathEvent,
@@ -32,114 +31,11 @@ from atmosphere.network.path.ways import Way
 
 from . import core_events as events
 from .core import CloseCode, LinkCore
-from .handshake import Proof, Welcome
+from .owner import LinkOwner
+from .policy import LinkPolicy
 from .streams import LinkAddress, StreamTransport
 
-__all__ = ["Link", "LinkOwner", "LinkPolicy"]
-
-
-class LinkOwner(Seam):
-    """
-    What a link asks of the endpoint that holds it.
-    """
-
-    def link_proved(self, link: Link, proof: Proof) -> None:
-        """
-        A dialler's proof holds: welcome or refuse it.
-        """
-
-    def link_welcomed(self, link: Link, welcome: Welcome) -> None:
-        """
-        The listener welcomed us: confirm or close.
-        """
-
-    def link_closed(self, link: Link, reason: str) -> None:
-        """
-        The link carries nothing any more.
-        """
-
-    def link_ended(self, link: Link) -> None:
-        """
-        The link needs no datagrams any more.
-        """
-
-    def link_idle(self, link: Link) -> None:
-        """
-        The link's last stream has ended.
-        """
-
-    def route_changed(self, link: Link, connection_id: bytes, is_added: bool) -> None:
-        """
-        Datagrams with this connection ID are for the link, or no longer.
-        """
-
-
-class LinkPolicy(Seam):
-    """
-    What the node decides about its links.
-    """
-
-    def check_membership(self, peer: NodeID, chain: bytes) -> Membership | None:
-        """
-        Say what a peer is in our mesh.
-
-        @param chain: what it showed; empty for a guest.
-        @return: C{None} for a guest that may be let in.
-        @raise AtmosphereError: it may not be linked to.
-        """
-
-    def own_chain(self) -> bytes:
-        """
-        Hand out our own membership chain; empty without a mesh.
-        """
-
-    def send(self, way: Way, datagrams: list[bytes]) -> None:
-        """
-        Send datagrams by a way.
-        """
-
-    def make_paths(self, peer: NodeID | None, is_dialler: bool, now: float) -> Paths:
-        """
-        Make the path layer of a new link.
-        """
-
-    def offer(self, paths: Paths, peer: NodeID) -> bytes:
-        """
-        Say what the peer's path layer should know of ours.
-        """
-
-    def offer_received(self, link: Link, payload: bytes) -> None:
-        """
-        Take what the peer's path layer says.
-        """
-
-    def accept_stream(self, link: Link, service: str) -> IProtocol | Deferred[IProtocol]:
-        """
-        Serve a stream, at once or when it is known how.
-
-        @return: a Deferred is cancelled when the peer gives the stream up.
-        @raise StreamRefusedError: with the reason that the peer may read.
-        """
-
-    def datagram_received(self, link: Link, service: str, data: bytes) -> None:
-        """
-        Take a datagram for a service.
-        """
-
-    def link_connected(self, link: Link) -> None:
-        """
-        A link is connected.
-        """
-
-    def link_closed(self, link: Link, reason: str) -> None:
-        """
-        A link that was connected is closed.
-        """
-
-    def path_event(self, link: Link, event: PathEvent) -> None:
-        """
-        A link's paths changed.
-        """
+__all__ = ["Link"]
 
 
 class Link:
@@ -165,8 +61,8 @@ class Link:
         self,
         reactor: IReactorTime,
         core: LinkCore,
-        owner: LinkOwner,
-        policy: LinkPolicy,
+        owner: LinkOwner[Link],
+        policy: LinkPolicy[Link],
         own_id: NodeID,
         clock: EngineClock,
     ) -> None:
@@ -185,6 +81,7 @@ class Link:
         self._closed: str | None = None
         self._waiting: list[Deferred[LinkError]] = []
         self._transports: dict[int, StreamTransport] = {}
+        self._patience: IDelayedCall | None = None
         self._driver: EngineDriver[Way, events.Event] = EngineDriver(
             reactor, core, self._send, self._deliver, clock
         )
@@ -214,6 +111,36 @@ class Link:
         """
         return self.is_connected and self._closed is None
 
+    @property
+    def may_open(self) -> bool:
+        """
+        Whether streams can be opened: the link is open, or it awaits the welcome of
+        a member whom we know, and there is room for one more before that.
+        """
+        return self.is_open or (self.is_early and self.core.streams.has_early_room)
+
+    @property
+    def is_early(self) -> bool:
+        """
+        Whether streams may have been opened already though the welcome is awaited.
+        """
+        is_awaited = self.core.phase is events.Phase.WELCOME_AWAITED
+        return is_awaited and self.membership is not None
+
+    def trust(self, member: Membership) -> None:
+        """
+        Let streams be opened before the welcome, while L{LinkOwner.link_pinned} is called.
+        """
+        self.membership = member
+        self.core.streams.begin_early()
+
+    @property
+    def ending(self) -> str | None:
+        """
+        Why the link is closed; C{None} if it is not.
+        """
+        return self._closed
+
     def address_of_peer(self, service: str) -> LinkAddress:
         """
         Describe the peer's end of a stream.
@@ -239,12 +166,13 @@ class Link:
 
     def open_stream(self, service: str, protocol: IProtocol) -> StreamTransport:
         """
-        Open a stream; the protocol may write at once.
+        Open a stream; the protocol may write at once. Before the welcome that is
+        possible where L{may_open} says so; what the peer answers waits for it.
 
         @raise LinkError: the link is closed, or the peer allows no more for now.
         """
-        if not self.is_open:
-            raise LinkError("the link is closed")
+        if not self.may_open:
+            raise LinkError("the link is closed" if self.ending else "the link is not connected")
         stream_id = self.core.streams.open(service)
         transport = StreamTransport(self, stream_id, service, protocol)
         self._transports[stream_id] = transport
@@ -303,6 +231,42 @@ class Link:
         Let go of the clock.
         """
         self._driver.stop()
+        self._end_patience()
+
+    def be_quick(self, seconds: float) -> None:
+        """
+        There is another link to the peer: streams that went before the welcome of
+        this one end if it does not come in so many seconds.
+        """
+        if self._transports and self._patience is None:
+            self._patience = self._reactor.callLater(seconds, self._too_late)
+
+    def _too_late(self) -> None:
+        """
+        The welcome did not come: what was sent before it may or may not have arrived.
+        """
+        self._patience = None
+        if not self.is_connected:
+            for stream_id in list(self._transports):
+                self.core.streams.abort(stream_id)
+            self._lose_streams("the peer gave no welcome, and there is another link to it")
+            self._driver.pump_soon()
+
+    def _end_patience(self) -> None:
+        """
+        Wait for the welcome as long as the handshake may take.
+        """
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _lose_streams(self, reason: str) -> None:
+        """
+        End all streams, and tell their protocols.
+        """
+        failure = Failure(ConnectionLost(reason))
+        for transport in list(self._transports.values()):
+            transport.lost(failure)
 
     @property
     def open_streams(self) -> int:
@@ -429,6 +393,8 @@ class Link:
         match event:
             case events.DatagramReceived():
                 self._policy.datagram_received(self, event.service, event.data)
+            case events.Pinned():
+                self._owner.link_pinned(self)
             case events.Proved():
                 self._owner.link_proved(self, event.proof)
             case events.Welcomed():
@@ -483,9 +449,8 @@ class Link:
         End every stream, and tell who waits.
         """
         self._closed = reason
-        failure = Failure(ConnectionLost(reason))
-        for transport in list(self._transports.values()):
-            transport.lost(failure)
+        self._end_patience()
+        self._lose_streams(reason)
         self._owner.link_closed(self, reason)
         waiting, self._waiting = self._waiting, []
         for each in waiting:

@@ -15,14 +15,14 @@ from itertools import repeat
 from qh3.quic import events as quic_events
 
 from atmosphere import wire
-from atmosphere.errors import AtmosphereError, DecodeError, LinkError
+from atmosphere.errors import AtmosphereError, DecodeError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.network.path.paths import Paths
 from atmosphere.network.path.ways import Way
 from atmosphere.text import escape_peer_text
 
 from . import core_events as events
-from .adapter import ALPN, QUICConnection, Terminated
+from .adapter import QUICConnection, Terminated
 from .core_events import CloseCode, Phase
 from .handshake import (
     MAX_MESSAGE_LENGTH,
@@ -105,9 +105,8 @@ class LinkCore:
         self.first_way: Way | None = None
         self._heard_by: Way | None = None
         self._nudges: Way | None = None
-        self.has_failed = False
         self.refusal: str | None = None
-        self._has_ended = False
+        self.has_failed = self._has_ended = False
         self._now = now
         self.streams = StreamTable(quic, self._events, self._grant, self._control.earn)
         if quic.is_dialler:
@@ -290,6 +289,7 @@ class LinkCore:
         """
         self.phase = Phase.CONNECTED
         self._deadline = None
+        self.streams.end_early()
         self.paths.welcomed(self._now)
         for event in self._held.take():
             self._act_on(event)
@@ -409,12 +409,7 @@ class LinkCore:
             self._deadline = self._now + PROOF_TIMEOUT
             return
         try:
-            if protocol != ALPN:
-                raise LinkError("No common ALPN protocols")
-            listener = self.quic.peer_node_id()
-            if self.peer is not None and listener != self.peer:
-                raise LinkError("the listener is another node")
-            self.peer = listener
+            self.peer = self.quic.pin(protocol, self.peer)
             binding = self.quic.channel_binding()
         except AtmosphereError as error:
             self.quic.flush(self._now)
@@ -423,11 +418,12 @@ class LinkCore:
         self.phase = Phase.WELCOME_AWAITED
         self._deadline = self._now + HANDSHAKE_TIMEOUT
         proof = make_proof(
-            self._key, listener, self._instance, self._chain, self.generation, binding
+            self._key, self.peer, self._instance, self._chain, self.generation, binding
         )
         self._send(proof)
         if self._offer:
             self._send(Offer(self._offer))
+        self._events.append(events.Pinned())
 
     def _control_received(self, data: bytes, is_end: bool) -> None:
         """

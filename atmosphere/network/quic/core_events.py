@@ -22,6 +22,7 @@ __all__ = [
     "OfferReceived",
     "PathReported",
     "Phase",
+    "Pinned",
     "Proved",
     "RouteChanged",
     "StreamAborted",
@@ -62,6 +63,14 @@ class Phase(Enum):
     PROVED = "proved"
     CONNECTED = "connected"
     CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """
+    The listener holds the key that the dialler wants, and our proof is on its way.
+    What is opened while the event is taken leaves in the same flight.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +228,8 @@ class Ended:
 
 
 Event = (
-    Proved
+    Pinned
+    | Proved
     | Welcomed
     | OfferReceived
     | StreamOpened

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.network.quic.test_endpoint -*-
+# -*- test-case-name: tests.network.quic.test_dial -*-
 """
 One dial: as many attempts as it takes, one answer for all who wait.
 """
@@ -21,6 +21,8 @@ __all__ = ["Dial"]
 
 RELAYS_ALONE_AFTER = 4.0
 TIMEOUT = 15.0
+#: Seconds for the welcome of a link that bears streams, once there is another link.
+PATIENCE = 2.0
 
 
 class Dial:
@@ -49,6 +51,7 @@ class Dial:
         self._attempt = attempt
         self._is_over = is_over
         self._waiting: list[Deferred[Link]] = []
+        self._early: list[Deferred[Link]] = []
         self._links: list[Link] = []
         self._calls: list[IDelayedCall] = []
         self._is_done = False
@@ -76,22 +79,49 @@ class Dial:
         """
         self._links.append(self._attempt(self.peer, ways))
 
-    def wait(self) -> Deferred[Link]:
+    def wait(self, *, is_early: bool = False) -> Deferred[Link]:
         """
         Wait for the link.
 
         @return: see L{atmosphere.network.quic.endpoint.LinkEndpoint.dial}.
         """
         waiting: Deferred[Link] = Deferred(self._cancelled)
-        self._waiting.append(waiting)
+        if is_early:
+            self._early.append(waiting)
+            for link in list(self._links):
+                self.pinned(link)
+        else:
+            self._waiting.append(waiting)
         return waiting
+
+    def pinned(self, link: Link) -> None:
+        """
+        Streams can be opened on an attempt that awaits its welcome: those who wait
+        for that get it, while there is room.
+        """
+        while self._early and not self._is_done and link in self._links and link.may_open:
+            self._early.pop(0).callback(link)
 
     def _cancelled(self, waiting: Deferred[Link]) -> None:
         """
         One who waited has gone; without any, the dial is given up.
         """
-        self._waiting.remove(waiting)
-        if not self._waiting:
+        (self._early if waiting in self._early else self._waiting).remove(waiting)
+        self._give_up_if_unwanted()
+
+    def attempt_idle(self, link: Link) -> None:
+        """
+        The last stream on an attempt that awaits its welcome was given up.
+        """
+        if link in self._links:
+            self._give_up_if_unwanted()
+
+    def _give_up_if_unwanted(self) -> None:
+        """
+        Go on only while somebody waits, or has a stream on an attempt.
+        """
+        has_streams = any(link.core.streams.has_wanted for link in self._links)
+        if not (self._waiting or self._early or has_streams):
             self.fail(LinkError("nobody waits for the link any more"))
 
     def attempt_failed(self, link: Link, reason: str) -> None:
@@ -129,17 +159,22 @@ class Dial:
             if call.active():
                 call.cancel()
         self._is_over(self)
-        waiting, self._waiting = self._waiting, []
+        waiting = self._waiting + self._early
+        self._waiting, self._early = [], []
         return waiting
 
     def succeed(self, link: Link) -> None:
         """
         There is a link. Other attempts run on: the peer may have taken one in
-        already, and the rules of several links settle what becomes of it.
+        already, and the rules of several links settle what becomes of it. But those
+        who have a stream on one must not wait for long.
         """
         if self._is_done:
             return
         waiting = self._finish()
+        for other in self._links:
+            if other is not link:
+                other.be_quick(PATIENCE)
         for each in waiting:
             each.callback(link)
 

@@ -24,13 +24,16 @@ from atmosphere.network.stun.message import Class, decode_message
 
 from .acceptance import Acceptance, Initial, Verdict, connection_id_of
 from .adapter import CONNECTION_ID_LENGTH, QUICConnection, encode_retry, encode_version_negotiation
-from .connection import Link, LinkPolicy
+from .connection import Link
 from .core import CloseCode, LinkCore
 from .credentials import make_credentials
 from .crowd import MAX_LINKS_OF_PEER, Guests, HalfOpen
 from .dial import Dial
 from .handshake import APART, MAX_GENERATION, Proof, Welcome
+from .policy import LinkPolicy
 from .refusals import EndpointCounters, Refusals
+from .rivals import newer_wins
+from .warm_up import warm_up
 
 __all__ = ["LinkEndpoint"]
 
@@ -53,7 +56,7 @@ class LinkEndpoint:
         reactor: IReactorTime,
         key: NodeKey,
         instance: bytes,
-        policy: LinkPolicy,
+        policy: LinkPolicy[Link],
         *,
         entropy: Callable[[int], bytes],
     ) -> None:
@@ -90,16 +93,7 @@ class LinkEndpoint:
         """
         Do one handshake in memory: a process's first costs twenty times more.
         """
-        now = self._clock.now()
-        dialler = QUICConnection(self._credentials)
-        dialler.connect(now)
-        flight = dialler.datagrams_to_send(now)
-        original = connection_id_of(flight[0]) or b""
-        listener = QUICConnection(self._credentials, original_cid=original)
-        for _ in range(3):
-            listener.receive_datagrams(flight, now)
-            dialler.receive_datagrams(listener.datagrams_to_send(now), now)
-            flight = dialler.datagrams_to_send(now)
+        warm_up(self._credentials, self._clock.now())
 
     def link_to(self, peer: NodeID) -> Link | None:
         """
@@ -114,11 +108,19 @@ class LinkEndpoint:
         """
         return [link for link in self._links if link.is_open]
 
-    def dial(self, peer: NodeID, ways: Sequence[Way]) -> Deferred[Link]:
+    @property
+    def early_links(self) -> list[Link]:
+        """
+        Those that await their welcome and may bear streams already.
+        """
+        return [link for link in self._links if link.is_early]
+
+    def dial(self, peer: NodeID, ways: Sequence[Way], *, is_early: bool = False) -> Deferred[Link]:
         """
         Make a new link to a peer, whether or not there is one.
 
         @param ways: all that may lead there; the first flight takes them all.
+        @param is_early: take one too that awaits its welcome, to open a stream at once.
         @return: fires with the connected link, whichever side dialled it; fails
             with L{LinkError}. Cancelling it gives the dial up when nobody else
             waits for it.
@@ -128,7 +130,7 @@ class LinkEndpoint:
             dial = Dial(self._reactor, peer, ways, self._start_dial, self._dial_over)
             self._dials[peer] = dial
             dial.start()
-        return dial.wait()
+        return dial.wait(is_early=is_early)
 
     def dial_apart(self, peer: NodeID | None, ways: Sequence[Way], policy: PathPolicy) -> Link:
         """
@@ -331,6 +333,21 @@ class LinkEndpoint:
             own.discard(connection_id)
             self._routes.pop(connection_id, None)
 
+    def link_pinned(self, link: Link) -> None:
+        """
+        A listener has the key that we want: streams may go to it at once, if we know
+        it to be a member, and are one.
+        """
+        is_named = link.judge is None and self._policy.own_chain()
+        member = self._policy.known_member(link.peer) if is_named else None
+        if member is None:
+            return
+        link.trust(member)
+        if link.is_apart:
+            self._policy.link_pinned(link)
+        elif (dial := self._dials.get(link.peer)) is not None:
+            dial.pinned(link)
+
     def link_proved(self, link: Link, proof: Proof) -> None:
         """
         A dialler's proof holds: let it in, or say why not.
@@ -380,7 +397,7 @@ class LinkEndpoint:
         older = self._current.get(peer)
         if link.is_apart:
             retired: Link | None = link
-        elif older is None or not older.is_open or self._newer_wins(older, link):
+        elif older is None or not older.is_open or newer_wins(older, link):
             self._current[peer] = link
             retired = older
         else:
@@ -408,25 +425,13 @@ class LinkEndpoint:
             oldest = next(each for each in same if each not in kept)
             oldest.close("there are too many links", CloseCode.REPLACED)
 
-    def _newer_wins(self, older: Link, newer: Link) -> bool:
-        """
-        Say which of two links of the same two processes is current: never one
-        on which the peer is but a guest, if on the other it is a member.
-        """
-        if (older.membership is None) != (newer.membership is None):
-            return newer.membership is not None
-        if newer.generation != older.generation:
-            return newer.generation > older.generation
-        if older.is_dialler == newer.is_dialler:
-            return newer.core.quic.channel_binding() > older.core.quic.channel_binding()
-        lower_is_us = self.own_id < newer.peer
-        return newer.is_dialler == lower_is_us
-
     def link_idle(self, link: Link) -> None:
         """
         Close a link that is no longer current when it has been of no use for a
         while: the peer may just be opening a stream. Until then look now and then.
         """
+        if link.is_early and (dial := self._dials.get(link.peer)) is not None:
+            dial.attempt_idle(link)
         is_current = link.is_open and self._current.get(link.peer) is link
         if link.is_open and not is_current and link not in self._retiring:
             self._retiring[link] = self._reactor.callLater(GRACE, self._retire, link)

@@ -13,8 +13,11 @@ from atmosphere.rate import TokenBucket
 from .core_events import Phase
 
 __all__ = [
+    "COST_OF_EVENT",
     "HANDSHAKE_TIMEOUT",
+    "MAX_EARLY",
     "PROOF_TIMEOUT",
+    "UNPROVEN_STREAMS",
     "ControlBudget",
     "HeldEvents",
     "overdue_text",
@@ -26,6 +29,11 @@ PROOF_TIMEOUT = 5.0
 MAX_HELD = 4_096
 MAX_HELD_BY_DIALLER = 1_048_576
 UNPROVEN_STREAMS = 8
+#: What each event counts beside its bytes.
+COST_OF_EVENT = 16
+#: What a dialler sends on streams before the welcome, counted as the listener does;
+#: the rest up to C{MAX_HELD} is for frames that are cut up on their way.
+MAX_EARLY = 3_072
 
 CONTROL_PER_SECOND = 64.0
 CONTROL_AT_ONCE = 256.0
@@ -64,7 +72,7 @@ class HeldEvents:
         @raise DecodeError: too much of it, link §3.
         """
         self._events.append(event)
-        self._length += len(getattr(event, "data", b"")) + 16
+        self._length += len(getattr(event, "data", b"")) + COST_OF_EVENT
         is_far = not self._is_dialler and event.stream_id // 4 > UNPROVEN_STREAMS
         if self._length > self._most or is_far:
             raise DecodeError("too much was sent before the proof was checked", section="link §3")

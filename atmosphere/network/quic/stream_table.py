@@ -14,12 +14,14 @@ from atmosphere.errors import LinkError
 
 from . import core_events as events
 from .adapter import QUICConnection
+from .limits import COST_OF_EVENT, MAX_EARLY, UNPROVEN_STREAMS
 from .stream_state import LOW_WATER, Opening, StreamState, answer_bytes, header_bytes
 
 __all__ = ["StreamTable"]
 
 MAX_UNSENT = 262_144
 ABORTED = 1
+MAX_HEADER = 256
 
 
 class StreamTable:
@@ -51,9 +53,17 @@ class StreamTable:
         self._chunks: dict[int, list[bytes]] = {}
         self._next_local, self._next_remote = (4, 1) if quic.is_dialler else (1, 4)
         self._skipped: set[int] = set()
+        self._early: int | None = None
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    @property
+    def has_wanted(self) -> bool:
+        """
+        Whether there is a stream that the application has not given up.
+        """
+        return any(not state.is_aborted for state in self._streams.values())
 
     def count_served(self, service: str) -> int:
         """
@@ -67,6 +77,42 @@ class StreamTable:
             and each.opening is Opening.OPEN
             and each.stream_id & 1 == theirs
         )
+
+    # Before the welcome.
+
+    def begin_early(self) -> None:
+        """
+        Send no more, until L{end_early}, than a listener holds for a dialler that is
+        not proven.
+        """
+        self._early = MAX_EARLY
+
+    def end_early(self) -> None:
+        """
+        The link is connected.
+        """
+        self._early = None
+
+    @property
+    def has_early_room(self) -> bool:
+        """
+        Whether one more stream can be opened before the welcome.
+        """
+        is_near = self._next_local // 4 <= UNPROVEN_STREAMS
+        return is_near and self._early is not None and self._early >= MAX_HEADER + COST_OF_EVENT
+
+    def _may_send(self, most: int) -> int:
+        """
+        Say how many bytes may be sent of so many.
+        """
+        return most if self._early is None else max(0, min(most, self._early - COST_OF_EVENT))
+
+    def _spend(self, length: int) -> None:
+        """
+        Count what was sent before the welcome.
+        """
+        if self._early is not None:
+            self._early -= length + COST_OF_EVENT
 
     # From the application.
 
@@ -82,9 +128,12 @@ class StreamTable:
         stream_id = self._next_local
         if 0 < self._quic.stream_limit <= stream_id // 4:
             raise LinkError("too many streams at once on one link")
+        if self._early is not None and not self.has_early_room:
+            raise LinkError("too many streams before the welcome")
         self._next_local += 4
         self._streams[stream_id] = StreamState(stream_id, opener=True, service=service)
         self._quic.send_stream(stream_id, header)
+        self._spend(len(header))
         return stream_id
 
     def accept(self, stream_id: int) -> None:
@@ -213,12 +262,13 @@ class StreamTable:
             # Asked only when there may be too much: a call less for most writes.
             if state.unsent + state.outbox_length > MAX_UNSENT:
                 state.unsent = self._quic.unsent(stream_id)
-            data = state.take(MAX_UNSENT - state.unsent)
+            data = state.take(self._may_send(MAX_UNSENT - state.unsent))
             state.unsent += len(data)
             ends = state.is_finishing and not state.outbox_length and not state.has_sent_end
             if data or ends:
                 has_given = True
                 self._sent(len(data))
+                self._spend(len(data))
                 self._quic.send_stream(stream_id, data, fin=ends)
                 state.has_sent_end = state.has_sent_end or ends
                 if ends:

@@ -154,6 +154,8 @@ class Node:
         self.is_guest = False
         self.services: dict[str, Callable[[], IProtocol]] = {"echo": Echo}
         self.undecided: dict[str, Deferred[IProtocol]] = {}
+        self.known: set[NodeID] = set()
+        self.pinned: list[Link] = []
         self.connected: list[Link] = []
         self.closed: list[tuple[Link, str]] = []
         self.path_events: list[PathEvent] = []
@@ -189,6 +191,12 @@ class Node:
         if chain != self.mesh:
             raise MembershipError("the node belongs to another mesh")
         return Membership("mesh-a", peer, f"node-{peer.short}", frozenset({"member"}), 1e12)
+
+    def known_member(self, peer: NodeID) -> Membership | None:
+        """
+        Know those that the test says are known.
+        """
+        return self.check_membership(peer, self.mesh) if peer in self.known else None
 
     def own_chain(self) -> bytes:
         """
@@ -249,6 +257,12 @@ class Node:
         Keep it.
         """
         self.datagrams.append((service, data))
+
+    def link_pinned(self, link: Link) -> None:
+        """
+        Note it.
+        """
+        self.pinned.append(link)
 
     def link_connected(self, link: Link) -> None:
         """
