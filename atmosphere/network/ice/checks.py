@@ -1,0 +1,345 @@
+# -*- test-case-name: tests.network.ice.test_agent -*-
+"""
+How an ICE agent judges what comes: requests (RFC 8445 §7.3) and responses (§7.2.5),
+roles and their conflicts, and which pair is selected (§8).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+
+from atmosphere.addresses import TransportAddress
+from atmosphere.network.nat.candidates import AddressRules, CandidateType, candidate_priority
+from atmosphere.network.path.checks import Credentials
+from atmosphere.network.stun.attributes import (
+    ERROR_CODE,
+    ICE_CONTROLLED,
+    ICE_CONTROLLING,
+    PRIORITY,
+    USE_CANDIDATE,
+    USERNAME,
+    XOR_MAPPED_ADDRESS,
+)
+from atmosphere.network.stun.integrity import verify_fingerprint, verify_integrity
+from atmosphere.network.stun.message import (
+    Class,
+    Message,
+    encode_check_error,
+    encode_check_response,
+)
+from atmosphere.network.stun.values import ErrorCode
+from atmosphere.rate import TokenBucket
+
+from .candidates import IceCandidate, reflexive_candidate
+from .consent import Consent
+from .events import Event, RoleChanged, Selected
+from .pairs import CheckList, IcePath, Pair, PairState
+from .transactions import Transaction, Transactions
+
+__all__ = ["IceChecks"]
+
+ROLE_CONFLICT = ErrorCode(487, "Role Conflict")
+
+#: Checks of the peer that are kept until its credentials are known.
+MAX_EARLY = 16
+
+ANSWERS_PER_SECOND = 100.0
+
+
+class IceChecks:
+    """
+    The state of an ICE agent, and what messages of the peer do to it.
+
+    @ivar is_controlling: our role at present.
+    @ivar local: our credentials.
+    @ivar remote: the peer's; C{None} before it has told them.
+    @ivar local_candidates: ours, by address.
+    @ivar bases: the candidate of each socket, by its address.
+    @ivar remote_candidates: the peer's, by address.
+    @ivar is_gathered: all of ours are there.
+    @ivar is_told_all: the peer has no more.
+    @ivar selected: the pair that data goes by.
+    @ivar has_failed: no pair worked.
+    @ivar events: what is to be handed out.
+    """
+
+    #: Addresses of the peer, told and seen.
+    MAX_REMOTE = 64
+
+    def __init__(
+        self,
+        *,
+        is_controlling: bool,
+        entropy: Callable[[int], bytes],
+        rules: AddressRules | None = None,
+    ) -> None:
+        self.is_controlling = is_controlling
+        self.local = Credentials.from_entropy(entropy)
+        self.remote: Credentials | None = None
+        self.local_candidates: dict[TransportAddress, IceCandidate] = {}
+        self.bases: dict[TransportAddress, IceCandidate] = {}
+        self.remote_candidates: dict[TransportAddress, IceCandidate] = {}
+        self.is_gathered = self.is_told_all = self.has_failed = False
+        self.selected: Pair | None = None
+        self.events: deque[Event] = deque()
+        self._entropy = entropy
+        self._rules = AddressRules(allow_private=True) if rules is None else rules
+        self._tie_breaker = int.from_bytes(entropy(8), "big")
+        self._list = CheckList(is_controlling=is_controlling)
+        self._transactions = Transactions()
+        self._again: list[Transaction] = []
+        self._answers = TokenBucket(ANSWERS_PER_SECOND, ANSWERS_PER_SECOND)
+        self._early: deque[tuple[IcePath, int, bool]] = deque(maxlen=MAX_EARLY)
+        self._heard: set[IcePath] = set()
+        self._previous: Credentials | None = None
+        self._selected_with: tuple[Credentials, Credentials] | None = None
+        self._consent: Consent | None = None
+        self._is_consent_lost = False
+        self._concluded = False
+        self._first_valid_at: float | None = None
+        self._started_at = 0.0
+
+    @abstractmethod
+    def _nominate(self, now: float) -> None:
+        """
+        Nominate the best pair that works, if it is time to.
+        """
+
+    @abstractmethod
+    def _consent_given(self, now: float) -> None:
+        """
+        Begin to ask for consent by the pair that was selected.
+        """
+
+    # -------------------------------------------------------------- candidates
+
+    def _refusal(self, address: TransportAddress) -> str | None:
+        """
+        Say why an address of the peer's is not tried.
+        """
+        if address in self.bases:
+            return "that is our own address"
+        return self._rules.refusal(address)
+
+    def _pair(
+        self, local: IceCandidate, base: TransportAddress, remote: IceCandidate
+    ) -> Pair | None:
+        """
+        Make a pair, if the two fit together.
+        """
+        address = remote.address
+        if address is None or address.is_ipv6 != base.is_ipv6:
+            return None
+        return self._list.add(local, remote, (base, address))
+
+    def _reflexive_priority(self, pair: Pair) -> int:
+        """
+        Rank the peer-reflexive candidate that a check would make of us.
+        """
+        preference = pair.local.priority >> 8 & 0xFFFF
+        return candidate_priority(CandidateType.PEER_REFLEXIVE, preference)
+
+    # ------------------------------------------------------------------- roles
+
+    def _switch_role(self) -> None:
+        """
+        Take the other role, and rank all pairs by it.
+        """
+        self.is_controlling = self._list.is_controlling = not self.is_controlling
+        for pair in self._list:
+            pair.is_nominating = pair.is_wanted = False
+        self.events.append(RoleChanged(self.is_controlling))
+
+    def _is_conflict(self, message: Message) -> bool:
+        """
+        Settle who controls, if a request says what we say of ourselves.
+
+        @return: whether the peer is to be told that it has to change.
+        """
+        theirs = message.get(ICE_CONTROLLING if self.is_controlling else ICE_CONTROLLED)
+        if theirs is None:
+            return False
+        if (self._tie_breaker >= theirs) == self.is_controlling:
+            return True
+        self._switch_role()
+        return False
+
+    # ---------------------------------------------------------------- requests
+
+    def _request_received(
+        self, data: bytes, message: Message, path: IcePath, now: float
+    ) -> bytes | None:
+        """
+        Judge a check of the peer.
+
+        @return: the answer; C{None} for silence, which is what strangers get.
+        """
+        recipient, _, sender = (message.get(USERNAME) or "").partition(":")
+        known = [each for each in (self.local, self._previous) if each is not None]
+        local = next((each for each in known if each.ufrag == recipient), None)
+        priority = message.get(PRIORITY)
+        if local is None or priority is None or message.unknown_required:
+            return None
+        is_current = local is self.local
+        if is_current and self.remote is not None and sender != self.remote.ufrag:
+            return None
+        if not (verify_fingerprint(data) and verify_integrity(data, local.key)):
+            return None
+        if not self._answers.take(1, now):
+            return None
+        if len(self._heard) < self.MAX_REMOTE:
+            self._heard.add(path)
+        if is_current:
+            if self._is_conflict(message):
+                return encode_check_error(message.transaction_id, ROLE_CONFLICT, local.key)
+            is_wanted = message.has(USE_CANDIDATE) and not self.is_controlling
+            if self.remote is None:
+                self._early.append((path, priority, is_wanted))
+            else:
+                self._checked(path, priority, is_wanted, now)
+        return encode_check_response(message.transaction_id, path[1], local.key)
+
+    def _take_early(self, now: float) -> None:
+        """
+        Act on the checks that came before the peer's credentials.
+        """
+        early = list(self._early)
+        self._early.clear()
+        for path, priority, is_wanted in early:
+            self._checked(path, priority, is_wanted, now)
+
+    def _checked(self, path: IcePath, priority: int, is_wanted: bool, now: float) -> None:
+        """
+        The peer has checked a path: check it in turn (triggered check).
+
+        @param priority: of its candidate, if nobody told that.
+        @param is_wanted: the peer nominates the pair.
+        """
+        base, source = path
+        local = self.bases.get(base)
+        if local is None or self._refusal(source) is not None:
+            return
+        remote = self.remote_candidates.get(source)
+        if remote is None:
+            if len(self.remote_candidates) >= self.MAX_REMOTE or not 0 < priority < 2**31:
+                return
+            foundation = self._entropy(8).hex()
+            remote = IceCandidate(foundation, 1, "udp", priority, source.host, source.port, "prflx")
+            self.remote_candidates[source] = remote
+        pair = self._list.get(path)
+        if pair is None:
+            pair = self._pair(local, base, remote)
+        if pair is None:
+            return
+        pair.is_wanted |= is_wanted
+        if pair.state is PairState.SUCCEEDED:
+            if is_wanted:
+                self._nominated(pair, now)
+            return
+        if pair.state is PairState.IN_PROGRESS:
+            self._transactions.cancel(pair)
+        self._list.trigger(pair)
+
+    # --------------------------------------------------------------- responses
+
+    def _response_received(self, data: bytes, message: Message, path: IcePath, now: float) -> None:
+        """
+        Judge the answer to a check of ours; one that is not rightly signed has not come.
+        """
+        transaction = self._transactions.get(message.transaction_id)
+        if transaction is None or not verify_integrity(data, transaction.key):
+            return
+        self._transactions.end(transaction)
+        pair = transaction.pair
+        if path != pair.path:
+            self._check_failed(transaction)  # not symmetric (§7.2.5.2.1)
+        elif message.message_class is Class.ERROR_RESPONSE:
+            error = message.get(ERROR_CODE)
+            if error is not None and error.code == ROLE_CONFLICT.code:
+                self._conflict_told(transaction)
+            else:
+                self._check_failed(transaction)
+        else:
+            mapped = message.get(XOR_MAPPED_ADDRESS)
+            if mapped is not None:
+                self._check_succeeded(transaction, mapped, now)
+
+    def _conflict_told(self, transaction: Transaction) -> None:
+        """
+        The peer insists on the role that a check of ours claimed.
+        """
+        if transaction.is_controlling == self.is_controlling:
+            self._switch_role()
+            self._tie_breaker = int.from_bytes(self._entropy(8), "big")
+        if not transaction.is_single:
+            self._list.trigger(transaction.pair)
+
+    def _transaction_failed(self, transaction: Transaction) -> None:
+        """
+        A check had no answer; one that another took the place of matters no more.
+        """
+        if not transaction.is_cancelled:
+            self._check_failed(transaction)
+
+    def _check_failed(self, transaction: Transaction) -> None:
+        """
+        A check has failed, and its pair with it; consent has a time of its own.
+        """
+        pair = transaction.pair
+        if transaction.is_single or self._list.get(pair.path) is not pair:
+            return
+        if pair is not self.selected:
+            self._list.failed(pair)
+
+    def _check_succeeded(
+        self, transaction: Transaction, mapped: TransportAddress, now: float
+    ) -> None:
+        """
+        A check was answered.
+
+        @param mapped: where the peer saw it come from.
+        """
+        pair = transaction.pair
+        if transaction.sends == 1:
+            pair.rtt = now - transaction.sent_at
+        if pair is self.selected and self._consent is not None:
+            self._consent.given(now)
+        if transaction.is_single or self._list.get(pair.path) is not pair:
+            return
+        seen_as = self.local_candidates.get(mapped)
+        if seen_as is None:
+            kind = CandidateType.PEER_REFLEXIVE
+            seen_as = reflexive_candidate(mapped, pair.local, kind=kind)
+        pair.seen_as = seen_as
+        self._transactions.cancel(pair)
+        self._list.succeeded(pair)
+        if self._first_valid_at is None:
+            self._first_valid_at = now
+        is_ours = transaction.is_nominating and self.is_controlling
+        if is_ours or (pair.is_wanted and not self.is_controlling):
+            self._nominated(pair, now)
+        self._nominate(now)
+
+    def _nominated(self, pair: Pair, now: float) -> None:
+        """
+        A pair that works was nominated: select it, unless one of higher priority was.
+        """
+        pair.is_nominated = True
+        pair.is_nominating = pair.is_wanted = False
+        best = max((each for each in self._list if each.is_nominated), key=self._list.priority)
+        if not self._concluded:
+            self._concluded = True
+            self._list.conclude()
+            for transaction in self._transactions:
+                if transaction.pair is not best and not transaction.is_single:
+                    transaction.is_cancelled = True
+        if best is self.selected:
+            return
+        self.selected = best
+        assert self.remote is not None
+        self._selected_with = (self.local, self.remote)
+        self._consent_given(now)
+        seen_as = best.local if best.seen_as is None else best.seen_as
+        self.events.append(Selected(best.path, seen_as, best.remote))
