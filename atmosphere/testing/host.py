@@ -39,7 +39,7 @@ from zope.interface import implementer
 from .agenda import Agenda
 from .descriptors import DescriptorLoop
 from .kernel import Kernel
-from .link import Packet
+from .link import Packet, TraceRecord
 from .ports import (
     SimulatedConnector,
     SimulatedTCPPort,
@@ -85,6 +85,7 @@ class Host(DescriptorLoop):
         self.running = True
         self._network = network
         self._names = names
+        self._arrivals: list[TraceRecord] | None = None
         super().__init__(agenda)
         self.kernel = Kernel(agenda, random, self, self._wake, network.note)
 
@@ -128,11 +129,15 @@ class Host(DescriptorLoop):
         self.is_running = True
         self._agenda.unpark(self)
 
-    def sleep(self) -> None:
+    def sleep(self, *, is_offline: bool = False) -> None:
         """
-        Stop the process, as C{SIGSTOP} or a closed lid does.
+        Stop the process.
+
+        @param is_offline: as a closed lid does it: what comes meanwhile is lost.
+            Otherwise as C{SIGSTOP} does: the kernel takes it in.
         """
         self.is_asleep = True
+        self.kernel.is_down = is_offline
         self._agenda.park(self)
 
     def wake(self) -> None:
@@ -141,6 +146,7 @@ class Host(DescriptorLoop):
         """
         if self.is_asleep:
             self.is_asleep = False
+            self.kernel.is_down = False
             self._agenda.unpark(self)
             self._catch_up()
 
@@ -150,8 +156,27 @@ class Host(DescriptorLoop):
         """
         if self._network.is_cut(packet, self):
             self._network.note("cut", packet)
-        else:
-            self.kernel.receive(packet)
+            return
+        if self._arrivals is not None:
+            self._arrivals.append(
+                TraceRecord(
+                    self.seconds(),
+                    packet.kind.value,
+                    packet.source,
+                    packet.destination,
+                    packet.size,
+                )
+            )
+        self.kernel.receive(packet)
+
+    def watch(self) -> list[TraceRecord]:
+        """
+        Record from now on which packets reach this host, open ports or not.
+
+        @return: the list that grows.
+        """
+        self._arrivals = []
+        return self._arrivals
 
     # ------------------------------------------------------- IReactorTime and so on
 

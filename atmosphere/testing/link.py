@@ -16,6 +16,11 @@ from .agenda import Agenda
 __all__ = ["Flow", "Kind", "Link", "Packet", "TraceRecord"]
 
 
+#: What a loss costs TCP: so many seconds and a round trip, and that so often at most.
+REPEAT_AFTER = 0.2
+MOST_REPEATS = 8
+
+
 class Kind(Enum):
     """
     What a packet carries.
@@ -92,7 +97,8 @@ class Link:
     @ivar latency: seconds, one way.
     @ivar jitter: up to so many seconds are added, differently for each packet;
         the order is kept.
-    @ivar loss: the probability that a datagram is lost; TCP repeats its own.
+    @ivar loss: the probability that a datagram is lost; TCP's come late instead, and
+        what follows waits for them.
     @ivar duplication: the probability that a datagram arrives twice.
     @ivar reordering: the probability that a datagram is held back.
     @ivar reordering_delay: for how many seconds it is held back at most.
@@ -202,14 +208,17 @@ class Flow:
         Send a packet over lines that are slow or unreliable.
         """
         random = self._random
-        if is_datagram and self._loss and random() < self._loss:
-            self._note("lost", packet)
-            return
+        repeats = 0
+        while self._loss and random() < self._loss and repeats < MOST_REPEATS:
+            if is_datagram:
+                self._note("lost", packet)
+                return
+            repeats += 1
         through = self._up[1].pass_through(
             self._up[0], self._agenda.clock.rightNow, size, is_datagram
         )
         if through is not None:
-            arrival = through + self._latency
+            arrival = through + self._latency + repeats * (REPEAT_AFTER + 2 * self._latency)
             if self._jitter:
                 arrival += random() * self._jitter
             through = self._down[1].pass_through(self._down[0], arrival, size, is_datagram)

@@ -5,6 +5,7 @@ A mesh in memory, for the tests of applications: its nodes are the real ones.
 
 from __future__ import annotations
 
+import os
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
@@ -19,13 +20,17 @@ from .nat import NatBehaviour
 
 __all__ = ["MemoryMesh"]
 
+#: Where Linux keeps files in memory: nodes sync what they write, and disks take long for that.
+_IN_MEMORY = "/dev/shm"
+
 
 class MemoryMesh(Simulation):
     """
     Nodes that are members of one mesh, on a simulated network with a relay.
 
-    What must be written to disk is in a temporary directory, which is removed by
-    L{stop}, and at the end of a C{with} block.
+    What must be written to disk is in a temporary directory, in memory if the system
+    has such a place and C{TMPDIR} names no other. It is removed by L{stop}, and at the
+    end of a C{with} block.
 
     @ivar homes: makes the homes of its nodes.
     """
@@ -36,7 +41,7 @@ class MemoryMesh(Simulation):
         @param seed: the same one gives the same run.
         @param latency: of each machine's line, in seconds.
         """
-        self._folder = TemporaryDirectory(prefix="atmosphere-")
+        self._folder = TemporaryDirectory(prefix="atmosphere-", dir=_folder_in_memory())
         super().__init__(f"{self._folder.name}/mesh", clock=clock, seed=seed, latency=latency)
         self.homes = Homes(self.network)
         self.start_relay(is_open=True, port=443)
@@ -112,3 +117,11 @@ class MemoryMesh(Simulation):
 
     def __exit__(self, *details: object) -> None:
         self.stop()
+
+
+def _folder_in_memory() -> str | None:
+    """
+    Find a place for temporary files that is no disk; C{None} for the usual one.
+    """
+    is_good = "TMPDIR" not in os.environ and os.access(_IN_MEMORY, os.W_OK | os.X_OK)
+    return _IN_MEMORY if is_good else None

@@ -55,6 +55,12 @@ class Ends(Protocol):
         self.data += data
         self.times.append(round(self.seconds(), 6))
 
+    def has(self, count: int) -> bool:
+        """
+        Say whether so many bytes have come.
+        """
+        return len(self.data) >= count
+
     @override
     def connectionLost(self, reason: Failure = Failure(ConnectionLost())) -> None:  # noqa: B008
         """

@@ -4,6 +4,7 @@ The properties of lines, and that a run can be repeated.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
@@ -75,6 +76,24 @@ class LineTests(NetworkCase):
         self.assertEqual(both(), [[0.01], [1.01]])
         self.network.set_link(self.alice, self.bob, only="out", latency=0.5)
         self.assertEqual(both(), [[0.51], [1.01]])
+
+    def test_loss_delays_tcp(self) -> None:
+        """
+        What TCP loses arrives late, and with it all that follows, in order.
+        """
+        one, two = self.connect()
+        self.network.set_link(self.alice, loss=0.3)
+        delays = []
+        for number in range(50):
+            start = self.clock.seconds()
+            one.transport.write(bytes([number]))
+            self.network.run_until(partial(two.has, number + 1))
+            delays.append(self.clock.seconds() - start)
+            self.network.advance(5)
+        self.assertEqual(two.data, bytes(range(50)))
+        late = [round(each, 6) for each in delays if each > 0.1]
+        self.assertTrue(8 < len(late) < 24, late)
+        self.assertEqual(min(late), 0.23)
 
     def test_jitter_keeps_order(self) -> None:
         """

@@ -4,6 +4,9 @@ Tests for L{atmosphere.testing.mesh} and L{atmosphere.testing.machine}.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from twisted.internet.protocol import Factory, Protocol
@@ -14,6 +17,8 @@ from typing_extensions import override
 from atmosphere.errors import ConfigurationError
 from atmosphere.services.running import running_node
 from atmosphere.testing import SYMMETRIC, MemoryMesh, TraceRecord
+
+ROOT = Path(__file__).parents[2]
 
 
 class Echo(Protocol):
@@ -137,6 +142,26 @@ class MemoryMeshTests(SynchronousTestCase):
         first = self.run_once(1)
         self.assertGreater(len(first), 20)
         self.assertEqual(first, self.run_once(1))
+
+    def test_same_in_every_process(self) -> None:
+        """
+        So it does in another process, however that one hashes.
+        """
+        program = (
+            "from hashlib import sha256; from tests.testing.test_mesh import MemoryMeshTests;"
+            " trace = MemoryMeshTests('run_once').run_once(1);"
+            " print(sha256(str(trace).encode()).hexdigest())"
+        )
+        found = {
+            subprocess.run(
+                [sys.executable, "-c", program],
+                env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                check=True,
+            ).stdout
+            for seed in ("1", "2")
+        }
+        self.assertEqual(len(found), 1)
 
     def test_nothing_is_left(self) -> None:
         """

@@ -257,6 +257,40 @@ class LifetimeTests(NetworkCase):
         self.assertEqual(self.inbox.received, [(101, b"for later")])
         self.assertEqual(two.data, b"later too")
 
+    def test_closed_lid(self) -> None:
+        """
+        What comes to a machine that is switched off for a while is lost; a connection
+        goes on after it.
+        """
+        one, two = self.connect()
+        self.bob.sleep(is_offline=True)
+        self.send(b"lost")
+        one.transport.write(b"repeated")
+        self.network.advance(100)
+        self.bob.wake()
+        self.network.advance(0.1)
+        self.assertEqual((self.inbox.received, two.data), ([], b""))
+        self.send(b"taken")
+        self.network.advance(120)
+        self.assertEqual([data for _, data in self.inbox.received], [b"taken"])
+        self.assertEqual(two.data, b"repeated")
+
+    def test_watch(self) -> None:
+        """
+        What reaches a host is counted, whether anybody listens there or not.
+        """
+        seen = self.bob.watch()
+        for port in (7777, 7778):
+            self.port.write(b"xy", (ADDRESS["bob"], port))
+        self.network.advance(0.1)
+        self.network.cut(self.bob)
+        self.send()
+        self.network.advance(0.1)
+        self.assertEqual(
+            [(each.kind, each.destination[1]) for each in seen], [("udp", 7777), ("udp", 7778)]
+        )
+        self.assertEqual((seen[0].source, seen[0].size), ((ADDRESS["alice"], 5000), 2))
+
 
 class ClockTests(NetworkCase):
     """
