@@ -128,6 +128,7 @@ class QUICConnection:
     @ivar connection_ids: the IDs by which datagrams for us are known.
     @ivar has_news: L{next_event} may have something to hand out.
     @ivar is_over: nothing more will come out of it.
+    @ivar is_pinned: the listener has the key that the dialler wants.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class QUICConnection:
         @param retry_cid: for a listener that sent a Retry, the ID it chose.
         """
         self.is_dialler = original_cid is None
+        self.is_pinned = False
         configuration = QuicConfiguration(
             alpn_protocols=[ALPN],
             connection_id_length=CONNECTION_ID_LENGTH,
@@ -429,6 +431,7 @@ class QUICConnection:
         listener = self.peer_node_id()
         if wanted is not None and listener != wanted:
             raise LinkError("the listener is another node")
+        self.is_pinned = True
         return listener
 
     def channel_binding(self) -> bytes:

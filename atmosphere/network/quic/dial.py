@@ -126,12 +126,19 @@ class Dial:
 
     def attempt_failed(self, link: Link, reason: str) -> None:
         """
-        An attempt of this dial has ended without a welcome.
+        An attempt of this dial has ended without a welcome. Was it somebody else who
+        listened there, the other ways are tried: a private address is one of many.
         """
         if link not in self._links or self._is_done:
             return
         self._links.remove(link)
-        if not self._links:
+        if self._links:
+            return
+        elsewhere = tuple(way for way in self._ways if way != link.core.first_way)
+        if elsewhere and elsewhere != self._ways and not link.core.quic.is_pinned:
+            self._ways = elsewhere
+            self._try(elsewhere)
+        else:
             self.fail(LinkError(reason, refusal=link.core.refusal))
 
     def _time_is_up(self) -> None:
