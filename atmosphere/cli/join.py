@@ -184,6 +184,7 @@ def _join_here(
 @option(
     "--stun",
     multiple=True,
+    envvar=None,  # ATMOSPHERE_STUN is read with all that sets up a node
     metavar="HOST:PORT",
     help="A STUN server to learn the public address from, for a node that is not running.",
 )
@@ -299,7 +300,9 @@ def _join_by_node(settings: Settings, code: str, timeout: float | None) -> dict[
             try:
                 for answer in client.stream("POST", "/v1/join", arguments, timeout=silence):
                     progress.show(answer)
-                return answer
+                if "mesh_id" in answer:
+                    return answer
+                raise NotRunningError("the node stopped before it had joined")
             except NotRunningError:
                 if not progress.is_lasting:
                     raise

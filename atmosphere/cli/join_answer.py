@@ -108,6 +108,8 @@ def follow_answer(settings: Settings, given: str, timeout: float | None) -> int:
     @param timeout: seconds to wait for the joiner.
     @return: the status to end with.
     """
+    from atmosphere.errors import NotRunningError
+
     from .client import LocalClient
     from .output import describe_path, milliseconds, note, print_json, shown
 
@@ -123,6 +125,8 @@ def follow_answer(settings: Settings, given: str, timeout: float | None) -> int:
             note(f"warning: {shown(last['warning'], 1000)}")
         elif last.get("reached"):
             note("it was reached, and is being let in")
+    if "node_id" not in last:
+        raise NotRunningError("the node stopped before the other machine came: run this again")
     if settings.is_json:
         print_json(last)
         return 0
@@ -130,7 +134,7 @@ def follow_answer(settings: Settings, given: str, timeout: float | None) -> int:
     rtt = path.get("rtt_ms") if isinstance(path, dict) else None
     print(
         f"{shown(last.get('name'))} has joined the mesh {shown(last.get('mesh_name'))}:"
-        f" {describe_path(path)}, {milliseconds(rtt)}"
+        f" {describe_path(path)}{'' if rtt is None else f', {milliseconds(rtt)}'}"
     )
     return 0
 

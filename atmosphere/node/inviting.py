@@ -17,6 +17,7 @@ from atmosphere.addresses import AddressKind, TransportAddress, address_kind
 from atmosphere.certificates import decode_chain
 from atmosphere.errors import DecodeError, JoinError, LinkError, NoPathError
 from atmosphere.identity import NodeKey
+from atmosphere.mesh.answer import is_answer
 from atmosphere.mesh.invitation import invitation_of
 from atmosphere.mesh.join_code import JoinCode, issue_join_code
 from atmosphere.mesh.joiner import Admitted, Joiner
@@ -174,6 +175,11 @@ def read_code(text: str, wall: float) -> JoinCode:
 
     @raise JoinError: it is damaged, has expired, or is none.
     """
+    if is_answer(text):
+        raise JoinError(
+            "that is an answer and no code: `atmosphere join --answer -` takes it, on the machine"
+            " that made the code"
+        )
     try:
         code = JoinCode.from_compact(text)
     except DecodeError as error:

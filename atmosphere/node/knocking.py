@@ -41,6 +41,30 @@ MAX_FOLLOWED = 8
 PATIENCE = 60.0
 
 
+_SEEN_OUTSIDE = (CandidateType.SERVER_REFLEXIVE, CandidateType.ADVERTISED)
+
+
+def _about_nats(here: bool | None, there: bool | None, has_failed: bool) -> str | None:
+    """
+    Say what two NATs make of each other.
+
+    @param here: whether ours has a stable port.
+    @param there: whether the joiner's has.
+    """
+    if here is False and there is False:
+        return (
+            "both NATs take another port for each peer (address-dependent mapping), so that"
+            " neither side can tell the other its port"
+        )
+    if not has_failed or (here is not False and there is not False):
+        return None
+    one, other = ("this side's", "the other") if here is False else ("the joiner's", "this side's")
+    return (
+        f"{one} NAT takes another port for each peer (address-dependent mapping), and {other} one"
+        " lets in only the ports that it knows"
+    )
+
+
 class _Following:
     """
     One answer that is followed.
@@ -252,39 +276,32 @@ class Answers:
         if failure.check(CancelledError) is None:
             self._log.failure("the public address was not learnt", failure)
 
-    def _obstacle(self, answer: Answer) -> str | None:
+    def _obstacle(self, answer: Answer, *, has_failed: bool = False) -> str | None:
         """
         Say what is likely to keep the joiner away, and what helps.
+
+        @param has_failed: it did not come; else what may yet turn out well is not named.
         """
         where = self._surroundings
-        help_ = (
-            f"forward UDP port {where.ports.port_of(is_ipv6=False)} of a router to its node, and"
-            " start that with --advertise PUBLIC-ADDRESS, or give both a relay"
-        )
-        if where.has_stable_port is False and answer.has_stable_port is False:
+        text = _about_nats(where.has_stable_port, answer.has_stable_port, has_failed)
+        if text is not None:
             return (
-                "both NATs take another port for each peer (address-dependent mapping), so that"
-                f" neither side can tell the other its port: {help_}"
+                f"{text}. Forward UDP port {where.ports.port_of(is_ipv6=False)} on this side's"
+                " router, start this node with --advertise PUBLIC-ADDRESS and run `atmosphere"
+                " invite` again, or give both sides a relay"
             )
-        outside = {
-            each.address
-            for each in where.candidates()
-            if each.type in (CandidateType.SERVER_REFLEXIVE, CandidateType.ADVERTISED)
-        }
         if answer.dialled is None:
             return (
                 "the code of this answer names no public address of this node: it works only if"
                 " the other side lets this one's datagrams in. Name a STUN server here, with"
                 " --stun HOST:PORT, and run `atmosphere invite` again"
             )
-        if outside and answer.dialled not in {
-            *outside,
-            *(each.address for each in where.candidates()),
-        }:
+        ours = {each.address: each.type for each in where.candidates()}
+        outside = [str(each) for each, kind in ours.items() if kind in _SEEN_OUTSIDE]
+        if outside and answer.dialled not in ours and where.has_stable_port is not False:
             return (
                 f"the code of this answer says {answer.dialled}, but others see this node at"
-                f" {', '.join(sorted(map(str, outside)))} now: run `atmosphere invite` for a new"
-                " code"
+                f" {', '.join(sorted(outside))} now: run `atmosphere invite` for a new code"
             )
         return None
 
@@ -299,7 +316,7 @@ class Answers:
                 f"{who} was reached and has not joined within {timeout:g} s: what `atmosphere"
                 " join` says there, and the log here, tell more"
             )
-        obstacle = self._obstacle(answer)
+        obstacle = self._obstacle(answer, has_failed=True)
         if obstacle is not None:
             return f"{who} did not come within {timeout:g} s: {obstacle}"
         return (

@@ -51,6 +51,19 @@ class ShowTests(CommandTestCase):
         )
         self.assertEqual(objects[-1]["name"], "seattle")
 
+    async def test_restarted(self) -> None:
+        """
+        A node that stops while the answer is carried is asked again when it is back, and
+        the answer is not printed twice if it is still good.
+        """
+        ended = await self.command("join", "-", stdin="atm1-stops")
+        self.assertEqual(ended.status, 0, ended)
+        self.assertEqual(
+            ended.out.splitlines(), ["atma1-here", "joined the mesh home (mesh-abc) as seattle"]
+        )
+        self.assertIn("the node has stopped: waiting until it runs again", ended.err)
+        self.assertIn("the answer above is still good", ended.err)
+
     async def test_invitation(self) -> None:
         """
         Who makes a code without a relay is told of answers before there are any.
@@ -114,6 +127,14 @@ class FollowTests(CommandTestCase):
             ended = await self.command("join", *arguments)
             self.assertEqual((ended.status, ended.err.count("\n")), (2, 1), ended)
             self.assertIn(words, ended.err)
+
+    async def test_stopped(self) -> None:
+        """
+        A node that stops while it knocks has let nobody in.
+        """
+        ended = await self.command("join", "--answer", "-", stdin="atma1-stops")
+        self.assertEqual((ended.status, ended.out), (3, ""))
+        self.assertIn("run this again", ended.err)
 
     async def test_not_running(self) -> None:
         """

@@ -28,6 +28,7 @@ class FakeNode:
     @ivar explanation: how the peer that it names is reached.
     @ivar request_list: who asks to be let in.
     @ivar is_waiting: whether those are there to hear that they were approved.
+    @ivar stops: how often it stopped while it joined.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class FakeNode:
         self.forwarding: Deferred[JSON] = Deferred()
         self.request_list: list[JSON] = []
         self.is_waiting = True
+        self.stops = 0
         self.service_lists: JSON = {"exposed": [], "forwards": []}
         self.explanation: JSON = {"peer": "portland", "path": None}
 
@@ -192,6 +194,12 @@ class FakeNode:
                 }
             )
             code = "atm1-good"
+        if code == "atm1-stops":
+            self.stops += 1
+            if self.stops == 1:  # a node that is stopped ends its answer so
+                return succeed({"answer": "atma1-here", "addresses": [], "issuer": "p" * 52})
+            emit({"answer": "atma1-again", "addresses": [], "issuer": "p" * 52})
+            code = "atm1-good"
         if code == "atm1-far":
             for has_changed in (False, True):
                 emit(
@@ -219,6 +227,8 @@ class FakeNode:
         Let one in, and refuse all others.
         """
         self.calls.append(("follow_answer", answer, timeout))
+        if answer == "atma1-stops":
+            return succeed({"knocking": True, "addresses": []})
         if answer != "atma1-here":
             return fail(JoinError("the answer cannot be read"))
         emit(

@@ -203,6 +203,22 @@ class JoinTests(AnswerCase):
             self.assertIn(words, str(error))
         self.assertFalse(joining.called)
 
+    def test_one_hard(self) -> None:
+        """
+        One such NAT is too much where the other lets in only the ports that it knows, and
+        it is said whose it is.
+        """
+        for one, two, words in (
+            (SYMMETRIC, PORT_RESTRICTED, "this side's NAT takes another port"),
+            (PORT_RESTRICTED, SYMMETRIC, "the joiner's NAT takes another port"),
+        ):
+            self.setUp()
+            self.homes(one, two)
+            self.join(self.invite())
+            error = self.assertRaises(NoPathError, self.world.result, self.follow(), 90)
+            self.assertIn(words, str(error))
+            self.assertNotIn("warning", [key for line in self.followed for key in line])
+
     def test_relay_is_down(self) -> None:
         """
         When the relay that the code names does not answer, there is an answer as well;

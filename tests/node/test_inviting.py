@@ -136,6 +136,7 @@ class ReadCodeTests(InvitingCase):
             (code.code[:-40], "copy all of it"),
             ("rubbish", "copy all of it"),
             ("", "code cannot be read"),
+            ("atma1-hwFQ", "that is an answer and no code"),
         ):
             with self.assertRaisesRegex(JoinError, words):
                 read_code(text, NOW)

@@ -257,30 +257,36 @@ def _without_link(here: Side, there: Side) -> list[str]:
             " running there, and does that machine reach the relay?"
         )
     elif not here.relays and not here.failed_relays:
-        found.append(_without_any_relay(there, name))
+        found += _without_any_relay(there, name)
     elif there.relays and not common and not here.failed_relays:
         found.append(f"{name} and this node have no relay in common: name the same one on both")
     if not there.addresses and not there.relays:
         found.append(f"nothing says where {name} is: it has never published an address or relay")
     if not found:
-        found.append(
-            f"{name} does not answer: is its machine on, and `atmosphere serve` running there?"
-        )
+        found.append(_about_machine(name))
     return found
 
 
-def _without_any_relay(there: Side, name: str) -> str:
+def _without_any_relay(there: Side, name: str) -> list[str]:
     """
     Say what to do at a node that has no relay.
     """
     if there.relays or not there.has_public_address:
-        return "this node has no relay: `--relay URL` names one; most peers need it"
-    return (
+        return ["this node has no relay: `--relay URL` names one; most peers need it"]
+    return [
+        _about_machine(name),
         f"neither this node nor {name} has a relay: both dial the last address that they know of"
-        " the other, again and again, and meet if each is still seen there. If both NATs have"
-        " forgotten the two, or an address is new, nobody can tell: `--relay URL` on both sides"
-        " mends that, or a forwarded UDP port and --advertise PUBLIC-ADDRESS on one"
-    )
+        " the other, again and again, and meet as long as each is seen there. Where a NAT gives"
+        " one another address or port, nobody can tell the other: `--relay URL` on both sides"
+        " mends that, or a forwarded UDP port and --advertise PUBLIC-ADDRESS on one",
+    ]
+
+
+def _about_machine(name: str) -> str:
+    """
+    Say what to look at first.
+    """
+    return f"{name} does not answer: is its machine on, and `atmosphere serve` running there?"
 
 
 def _listed(urls: tuple[str, ...]) -> str:

@@ -228,3 +228,14 @@ class RemedyTests(SynchronousTestCase):
         ):
             self.check(None, words, here=here, there=there)
         self.check(replace(story(FAILED), is_silent=True), "portland does not answer")
+
+    def test_no_relay_at_all(self) -> None:
+        """
+        Two that joined without a relay are told what it takes to find each other again,
+        after what is to be looked at first.
+        """
+        apart = [replace(each, relays=()) for each in (HERE, THERE)]
+        first, second = remedies(None, *apart)
+        self.assertIn("is its machine on", first)
+        self.assertIn("neither this node nor portland has a relay", second)
+        self.assertIn("--advertise", second)
