@@ -14,6 +14,7 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from typing_extensions import override
 
@@ -80,6 +81,18 @@ class TransportAddress:
         if is_bracketed != (":" in host):
             raise DecodeError(f"{text[:80]!r}: an IPv6 address goes in brackets, and only such")
         return cls(host[1:-1] if is_bracketed else host, int(port))
+
+    @classmethod
+    def from_socket(cls, address: tuple[Any, ...]) -> TransportAddress:
+        """
+        Read what a socket says of itself, or of who sent it something.
+
+        @param address: host and port, and for IPv6 perhaps more; the zone of a
+            link-local address means nothing to others and is left out.
+        @raise DecodeError: it is no address at which anybody can be reached by IP.
+        """
+        host, port = address[:2]
+        return cls(host.partition("%")[0], port)
 
     @property
     def packed(self) -> bytes:

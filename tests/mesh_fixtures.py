@@ -46,6 +46,20 @@ class Counted:
 ADMIN_CHAIN = found_mesh(ROOT, ADMIN_KEY.node_id, "portland", wall=WALL, entropy=Counted())
 
 
+#: What the JSON of a code of the original program holds.
+OLD_CODE: dict[str, object] = {
+    "mesh_id": "home-mesh",
+    "mesh_name": "Home",
+    "mesh_public_key": "c2VjcmV0",
+    "endpoint": "192.168.1.5:7777",
+    "created_at": 1700000000.25,
+    "expires_at": 1700086400.25,
+    "code": "HOME-1234",
+    "public_endpoint": None,
+    "relay_urls": ["wss://relay.example.org"],
+}
+
+
 def admit(
     node: NodeID, name: str, *, wall: float = WALL, serial: int = 7, lifetime: float | None = None
 ) -> bytes:

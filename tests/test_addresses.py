@@ -159,6 +159,18 @@ class TransportAddressTests(SynchronousTestCase):
         ):
             self.assertRaises(DecodeError, TransportAddress.from_text, text)
 
+    def test_from_socket(self) -> None:
+        """
+        What a socket says may have a zone, and more than two parts.
+        """
+        for address, text in (
+            (("192.0.2.1", 7777), "192.0.2.1:7777"),
+            (("fe80::1%eth0", 7777, 0, 2), "[fe80::1]:7777"),
+            (("::ffff:192.0.2.1", 9, 0, 0), "192.0.2.1:9"),
+        ):
+            self.assertEqual(str(TransportAddress.from_socket(address)), text)
+        self.assertRaises(DecodeError, TransportAddress.from_socket, ("/a/socket", 0))
+
     @settings(derandomize=True, max_examples=200, deadline=None)
     @given(st.text(max_size=60))
     def test_any_text(self, text: str) -> None:

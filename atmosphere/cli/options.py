@@ -280,27 +280,9 @@ def format_examples(formatter: click.HelpFormatter, examples: str) -> None:
                 formatter.write(f"{'':>{formatter.current_indent}}{line.strip()}\n")
 
 
-class Command(click.Command):
+class _WithExamples(click.Command):
     """
-    A command that shows examples in its help.
-    """
-
-    def __init__(self, *arguments: Any, examples: str = "", **settings: Any) -> None:
-        self.examples = examples
-        super().__init__(*arguments, **settings)
-
-    @override
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """
-        Show the examples.
-        """
-        format_examples(formatter, self.examples)
-        super().format_epilog(ctx, formatter)
-
-
-class CommandGroup(click.Group):
-    """
-    A command with others below it that shows examples in its help.
+    What shows examples in its help.
     """
 
     def __init__(self, *arguments: Any, examples: str = "", **settings: Any) -> None:
@@ -314,6 +296,18 @@ class CommandGroup(click.Group):
         """
         format_examples(formatter, self.examples)
         super().format_epilog(ctx, formatter)
+
+
+class Command(_WithExamples):
+    """
+    A command.
+    """
+
+
+class CommandGroup(_WithExamples, click.Group):
+    """
+    A command with others below it.
+    """
 
 
 def command(

@@ -63,7 +63,7 @@ class Target:
         answered = [each for each in first if each is not None]
         if len(answered) < len(first) or not first:
             found.append(f"{len(answered)} of {len(first)} runs connected")
-        found += _too_slow("first answer", answered, self.first, self.first_worst)
+        found += _too_slow("first byte", answered, self.first, self.first_worst)
         if self.share:
             seconds = [each for each in direct if each is not None]
             if len(seconds) < self.share * len(direct):

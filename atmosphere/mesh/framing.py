@@ -9,7 +9,7 @@ from atmosphere import wire
 from atmosphere.errors import DecodeError
 from atmosphere.statements import Fields
 
-__all__ = ["MessageReader", "encode_message"]
+__all__ = ["MessageReader", "RequestReader", "encode_message"]
 
 MAXIMUM_MESSAGE = 60 * 1024
 
@@ -60,3 +60,35 @@ class MessageReader:
             Fields.decode(message, limit=self._limit, what=self._what)
             for message in self._cutter.feed(data)
         ]
+
+
+class RequestReader:
+    """
+    Reads the one message that a conversation begins with; the side that sends it
+    says nothing more.
+    """
+
+    __slots__ = ("_has_ended", "_messages")
+
+    def __init__(self, what: str, limit: int) -> None:
+        """
+        @param what: a word for the errors.
+        @param limit: the most bytes of the message.
+        """
+        self._messages = MessageReader(what, limit, limit + 2)
+        self._has_ended = False
+
+    def receive(self, data: bytes) -> Fields | None:
+        """
+        Take bytes of the stream.
+
+        @return: the message, once it is whole.
+        @raise DecodeError: it is none, or something follows.
+        """
+        messages = self._messages.receive(data)
+        if len(messages) + self._has_ended > 1:
+            raise DecodeError("more than one request")
+        if not messages:
+            return None
+        self._has_ended = True
+        return messages[0]

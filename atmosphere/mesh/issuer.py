@@ -16,7 +16,7 @@ from atmosphere.errors import DecodeError
 from atmosphere.identity import NodeID
 from atmosphere.statements import Fields
 
-from .framing import MessageReader, encode_message
+from .framing import RequestReader, encode_message
 from .invitation import PROOF_LENGTH
 from .join_code import INVITE_LENGTH
 from .joiner import (
@@ -76,8 +76,7 @@ class Issuer:
         """
         self._joiner = joiner
         self._binding = binding
-        self._reader = MessageReader("join", MAXIMUM_REQUEST, MAXIMUM_REQUEST + 2)
-        self._has_asked = False
+        self._reader = RequestReader("join", MAXIMUM_REQUEST)
 
     def receive(self, data: bytes) -> RedeemAsked | RequestAsked | Broken | None:
         """
@@ -86,13 +85,8 @@ class Issuer:
         @return: what it wants, once it has said so; nothing may follow.
         """
         try:
-            messages = self._reader.receive(data)
-            if len(messages) + self._has_asked > 1:
-                return Broken("more than one request")
-            if not messages:
-                return None
-            self._has_asked = True
-            return self._asked(messages[0])
+            message = self._reader.receive(data)
+            return None if message is None else self._asked(message)
         except DecodeError as error:
             return Broken(str(error))
 

@@ -22,7 +22,7 @@ from atmosphere.membership import (
 from atmosphere.statements import Fields
 from atmosphere.text import escape_peer_text
 
-from .framing import MessageReader, encode_message
+from .framing import MessageReader, RequestReader, encode_message
 from .issuer import MAXIMUM_REQUEST, Broken
 from .joiner import MAXIMUM_CHAIN, Declined
 
@@ -120,8 +120,7 @@ class RenewalIssuer:
         @param node: the link's peer, which has proven its key.
         """
         self._node = node
-        self._reader = MessageReader("renew", MAXIMUM_REQUEST + 64, MAXIMUM_REQUEST + 66)
-        self._has_asked = False
+        self._reader = RequestReader("renew", MAXIMUM_REQUEST + 64)
 
     def receive(self, data: bytes) -> RenewalAsked | Broken | None:
         """
@@ -130,14 +129,11 @@ class RenewalIssuer:
         @return: what it wants, once it has said so; nothing may follow.
         """
         try:
-            messages = self._reader.receive(data)
-            if len(messages) + self._has_asked > 1:
-                return Broken("more than one request")
-            if not messages:
+            message = self._reader.receive(data)
+            if message is None:
                 return None
-            self._has_asked = True
-            chain = messages[0].octets("renew", MAXIMUM_CHAIN, 1)
-            messages[0].finish()
+            chain = message.octets("renew", MAXIMUM_CHAIN, 1)
+            message.finish()
             return RenewalAsked(self._node, chain)
         except DecodeError as error:
             return Broken(str(error))

@@ -5,6 +5,7 @@ The part of a node's local API about letting in and being let in.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -58,11 +59,11 @@ class AdmittingNode(FoundingNode):
     _ticket: JoinCode | None
     _is_joining = False
 
+    @abstractmethod
     def _note_mesh_relays(self) -> None:
         """
         Trust the relays that came with the join code.
         """
-        raise NotImplementedError
 
     # Letting in.
 

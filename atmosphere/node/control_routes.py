@@ -18,28 +18,44 @@ __all__ = ["LASTING", "ROUTES", "Route"]
 Route = Callable[[NodeAPI, Arguments, Emit], "Deferred[JSON]"]
 
 
-def _status(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
-    """
-    Serve C{GET /v1/status}.
-    """
-    arguments.finish()
-    return maybeDeferred(api.status)
+#: What the node says, now or later.
+Answer = JSON | Deferred[JSON]
 
 
-def _peers(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+async def _answer(ask: Callable[[], Answer]) -> JSON:
     """
-    Serve C{GET /v1/peers}.
+    Ask the node.
     """
-    arguments.finish()
-    return maybeDeferred(lambda: {"peers": api.peers()})
+    found = ask()
+    return await found if isinstance(found, Deferred) else found
 
 
-def _network(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+def _plain(ask: Callable[[NodeAPI], Answer]) -> Route:
     """
-    Serve C{GET /v1/network}.
+    Make a route that takes no argument.
     """
-    arguments.finish()
-    return maybeDeferred(api.network)
+
+    def serve(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+        arguments.finish()
+        return Deferred.fromCoroutine(_answer(lambda: ask(api)))
+
+    return serve
+
+
+def _about(name: str, maximum: int, ask: Callable[[NodeAPI, str], Answer]) -> Route:
+    """
+    Make a route that takes one text.
+
+    @param name: the argument's.
+    @param maximum: its length in characters.
+    """
+
+    def serve(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
+        text = arguments.text(name, maximum=maximum)
+        arguments.finish()
+        return Deferred.fromCoroutine(_answer(lambda: ask(api, text)))
+
+    return serve
 
 
 def _network_by(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
@@ -49,23 +65,6 @@ def _network_by(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON
     stun = arguments.optional_list("stun", most=8, maximum=256) or []
     arguments.finish()
     return maybeDeferred(api.network, stun)
-
-
-def _invitations(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
-    """
-    Serve C{GET /v1/invitations}.
-    """
-    arguments.finish()
-    return maybeDeferred(lambda: {"invitations": api.invitations()})
-
-
-def _why(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
-    """
-    Serve C{POST /v1/why}.
-    """
-    peer = arguments.text("peer", maximum=256)
-    arguments.finish()
-    return maybeDeferred(api.why, peer)
 
 
 def _ping(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
@@ -109,41 +108,6 @@ def _found(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     return maybeDeferred(api.found, mesh_name)
 
 
-def _revoke_invitation(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
-    """
-    Serve C{POST /v1/invitations/revoke}.
-    """
-    invite_id = arguments.text("invite_id", maximum=64)
-    arguments.finish()
-    return maybeDeferred(api.revoke_invitation, invite_id)
-
-
-def _requests(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
-    """
-    Serve C{GET /v1/requests}.
-    """
-    arguments.finish()
-    return maybeDeferred(lambda: {"requests": api.requests()})
-
-
-def _approve(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
-    """
-    Serve C{POST /v1/requests/approve}.
-    """
-    request = arguments.text("request", maximum=256)
-    arguments.finish()
-    return maybeDeferred(api.approve, request)
-
-
-def _deny(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
-    """
-    Serve C{POST /v1/requests/deny}.
-    """
-    request = arguments.text("request", maximum=256)
-    arguments.finish()
-    return maybeDeferred(api.deny, request)
-
-
 def _join(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     """
     Serve C{POST /v1/join}: a line while an admin is to approve, and the result.
@@ -164,22 +128,6 @@ def _follow_answer(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[J
     return api.follow_answer(answer, timeout=timeout, emit=emit)
 
 
-def _leave(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
-    """
-    Serve C{POST /v1/leave}.
-    """
-    arguments.finish()
-    return api.leave()
-
-
-def _services(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
-    """
-    Serve C{GET /v1/services}.
-    """
-    arguments.finish()
-    return maybeDeferred(api.service_list)
-
-
 def _expose(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     """
     Serve C{POST /v1/services/expose}.
@@ -190,15 +138,6 @@ def _expose(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     keep = arguments.boolean("keep")
     arguments.finish()
     return maybeDeferred(api.expose, service=service, target=target, to=to, keep=keep)
-
-
-def _unexpose(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
-    """
-    Serve C{POST /v1/services/unexpose}.
-    """
-    service = arguments.text("service", maximum=64)
-    arguments.finish()
-    return maybeDeferred(api.unexpose, service)
 
 
 def _forward(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
@@ -216,35 +155,32 @@ def _forward(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     )
 
 
-def _unforward(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
-    """
-    Serve C{POST /v1/services/unforward}.
-    """
-    listen = arguments.text("listen", maximum=256)
-    arguments.finish()
-    return maybeDeferred(api.unforward, listen)
-
-
 ROUTES: dict[bytes, dict[bytes, Route]] = {
-    b"/v1/status": {b"GET": _status},
-    b"/v1/peers": {b"GET": _peers},
-    b"/v1/network": {b"GET": _network, b"POST": _network_by},
-    b"/v1/invitations": {b"GET": _invitations},
-    b"/v1/invitations/revoke": {b"POST": _revoke_invitation},
-    b"/v1/services": {b"GET": _services},
+    b"/v1/status": {b"GET": _plain(lambda api: api.status())},
+    b"/v1/peers": {b"GET": _plain(lambda api: {"peers": api.peers()})},
+    b"/v1/network": {b"GET": _plain(lambda api: api.network()), b"POST": _network_by},
+    b"/v1/invitations": {b"GET": _plain(lambda api: {"invitations": api.invitations()})},
+    b"/v1/invitations/revoke": {
+        b"POST": _about("invite_id", 64, lambda api, text: api.revoke_invitation(text))
+    },
+    b"/v1/services": {b"GET": _plain(lambda api: api.service_list())},
     b"/v1/services/expose": {b"POST": _expose},
-    b"/v1/services/unexpose": {b"POST": _unexpose},
+    b"/v1/services/unexpose": {
+        b"POST": _about("service", 64, lambda api, text: api.unexpose(text))
+    },
     b"/v1/services/forward": {b"POST": _forward},
-    b"/v1/services/unforward": {b"POST": _unforward},
+    b"/v1/services/unforward": {
+        b"POST": _about("listen", 256, lambda api, text: api.unforward(text))
+    },
     b"/v1/ping": {b"POST": _ping},
-    b"/v1/why": {b"POST": _why},
+    b"/v1/why": {b"POST": _about("peer", 256, lambda api, text: api.why(text))},
     b"/v1/invite": {b"POST": _invite},
-    b"/v1/requests": {b"GET": _requests},
-    b"/v1/requests/approve": {b"POST": _approve},
-    b"/v1/requests/deny": {b"POST": _deny},
+    b"/v1/requests": {b"GET": _plain(lambda api: {"requests": api.requests()})},
+    b"/v1/requests/approve": {b"POST": _about("request", 256, lambda api, text: api.approve(text))},
+    b"/v1/requests/deny": {b"POST": _about("request", 256, lambda api, text: api.deny(text))},
     b"/v1/join": {b"POST": _join},
     b"/v1/join/answer": {b"POST": _follow_answer},
-    b"/v1/leave": {b"POST": _leave},
+    b"/v1/leave": {b"POST": _plain(lambda api: api.leave())},
     b"/v1/mesh": {b"POST": _found},
 }
 

@@ -5,6 +5,8 @@ Founding a mesh: by the first invitation, or before it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from atmosphere.errors import JoinError
 
 from .api import JSON
@@ -17,7 +19,7 @@ __all__ = ["DEFAULT_MESH_NAME", "FoundingNode"]
 DEFAULT_MESH_NAME = "home"
 
 
-class FoundingNode:
+class FoundingNode(ABC):
     """
     The part of a node's local API about founding: see L{atmosphere.node.api.NodeAPI}.
 
@@ -28,11 +30,11 @@ class FoundingNode:
     mesh: NodeMesh
     relays: RelaySet
 
+    @abstractmethod
     def _publish(self) -> None:
         """
         Sign what members should know of us.
         """
-        raise NotImplementedError
 
     def found(self, mesh_name: str | None) -> JSON:
         """

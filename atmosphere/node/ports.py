@@ -192,7 +192,7 @@ class NodePorts:
         if way is None:
             if len(self._ways) >= MAX_KNOWN_WAYS:
                 self._ways.clear()
-            way = self._ways[key] = DirectWay(TransportAddress(addr[0].partition("%")[0], addr[1]))
+            way = self._ways[key] = DirectWay(TransportAddress.from_socket(addr))
         return way
 
     def send(self, address: TransportAddress, datagrams: Sequence[bytes]) -> None:

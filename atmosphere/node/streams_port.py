@@ -32,6 +32,7 @@ from zope.interface import implementer
 from atmosphere.errors import AtmosphereError, ConfigurationError, DecodeError
 from atmosphere.membership import Membership
 from atmosphere.network.quic.streams import LinkAddress
+from atmosphere.services.forward import OneProtocol
 from atmosphere.services.framed_stream import FramedStream
 from atmosphere.services.pairing import Half, make_pair
 
@@ -83,24 +84,6 @@ class StreamsNode(Seam):
         Offer a service to members.
         """
         ...
-
-
-class _OneProtocol(Factory[Protocol]):
-    """
-    Hands out what is there already.
-    """
-
-    noisy = False
-
-    def __init__(self, protocol: Protocol) -> None:
-        self._protocol = protocol
-
-    @override
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        """
-        Hand it out.
-        """
-        return self._protocol
 
 
 @implementer(IHalfCloseableProtocol)
@@ -219,7 +202,7 @@ class LocalConnection(Protocol):
         arguments.finish()
         near, far = make_pair()
         opening = maybeDeferred(
-            self._streams.node.open, peer, service, _OneProtocol(far), path=path, timeout=timeout
+            self._streams.node.open, peer, service, OneProtocol(far), path=path, timeout=timeout
         )
         self._opening = opening
         opening.addCallbacks(self._opened, self._not_opened, callbackArgs=(near,))

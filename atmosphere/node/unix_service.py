@@ -10,6 +10,7 @@ import os
 import socket
 import stat
 import struct
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,7 +66,7 @@ def _remove_stale(path: Path, address: str) -> None:
     path.unlink(missing_ok=True)
 
 
-class UNIXService(Service):
+class UNIXService(ABC, Service):
     """
     Listens on a UNIX socket for as long as the service runs.
 
@@ -83,11 +84,11 @@ class UNIXService(Service):
         self._address: SocketAddress | None = None
         self._listening: IListeningPort | None = None
 
+    @abstractmethod
     def make_factory(self) -> Any:
         """
         Make what serves the socket.
         """
-        raise NotImplementedError
 
     @override
     def startService(self) -> None:

@@ -48,6 +48,7 @@ from tests.mesh_fixtures import (
     BOB,
     GENESIS,
     MESH,
+    OLD_CODE,
     ROOT,
     WALL,
     Counted,
@@ -185,25 +186,6 @@ def join_code() -> JoinCode:
         wall=WALL,
         entropy=Counted(),
     )
-
-
-def old_code() -> bytes:
-    """
-    Write the JSON of a code of the original program.
-    """
-    return json.dumps(
-        {
-            "mesh_id": "home-mesh",
-            "mesh_name": "Home",
-            "mesh_public_key": "c2VjcmV0",
-            "endpoint": "192.168.1.5:7777",
-            "created_at": 1700000000.25,
-            "expires_at": 1700086400.25,
-            "code": "HOME-1234",
-            "public_endpoint": None,
-            "relay_urls": ["wss://relay.example.org"],
-        }
-    ).encode()
 
 
 @cache
@@ -394,8 +376,8 @@ def code_texts() -> list[bytes]:
         code.code.encode(),
         code.signed_body(),
         code.ticket(),
-        old_code(),
-        compact(old_code()).encode(),
+        json.dumps(OLD_CODE).encode(),
+        compact(json.dumps(OLD_CODE).encode()).encode(),
         b'{"mesh_id":"a","mesh_name":"\\ud800","created_at":1e999,"expires_at":-0.0}',
     ]
 

@@ -9,7 +9,6 @@ never read. A node that uses the relay has to stay connected, and C{/health} to 
 
 from __future__ import annotations
 
-import argparse
 import random
 import socket
 import threading
@@ -30,7 +29,7 @@ from tests.fuzz.property import mutations
 from tests.network.relay.relay_case import upgrade
 from tests.network.relay.switchboard_case import make_hello
 
-from .live import command_case, cpu_seconds, percentile, resident, show
+from .live import command_case, cpu_seconds, percentile, resident, show, wanted_seconds
 
 __all__ = ["MANNERS", "attack"]
 
@@ -240,10 +239,7 @@ def main() -> None:
     """
     Attack, print the line.
     """
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--json", action="store_true")
-    seconds = parser.parse_args().seconds
+    seconds = wanted_seconds(20.0)
     with command_case() as case:
         found = attack(case, CLIENTS, seconds)
     figures = {

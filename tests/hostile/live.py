@@ -4,6 +4,7 @@ Real programs under attack, and a dialler that is nothing but a socket and an en
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import select
@@ -36,6 +37,7 @@ __all__ = [
     "show",
     "socket_drops",
     "victim_of",
+    "wanted_seconds",
 ]
 
 EventT = TypeVar("EventT", bound=events.Event)
@@ -220,3 +222,14 @@ def show(name: str, figures: dict[str, float], line: str) -> None:
     """
     text = json.dumps({"attack": name, **figures}) if "--json" in sys.argv else f"{name}: {line}"
     print(text.format(**figures) if "--json" not in sys.argv else text)  # noqa: T201
+
+
+def wanted_seconds(default: float) -> float:
+    """
+    Read from the command line for how long to attack; C{--json} is for L{show}.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=default)
+    parser.add_argument("--json", action="store_true")
+    seconds: float = parser.parse_args().seconds
+    return seconds

@@ -9,7 +9,6 @@ other by the good one, and answer pings all the while.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from dataclasses import dataclass
 from tests.end_to_end.harness import ROOT, EndToEndTestCase, Machine, Relay, elapsed
 
 from .bad_relay import MANNERS
-from .live import command_case, cpu_seconds, resident, show, victim_of
+from .live import command_case, cpu_seconds, resident, show, victim_of, wanted_seconds
 
 __all__ = ["WORST", "Borne", "attack", "bad_relays"]
 
@@ -145,10 +144,7 @@ def main() -> None:
     """
     Attack, print the line.
     """
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--json", action="store_true")
-    seconds = parser.parse_args().seconds
+    seconds = wanted_seconds(30.0)
     with command_case() as case:
         found = attack(case, MANNERS, seconds)
     figures = {

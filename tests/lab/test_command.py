@@ -13,6 +13,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from atmosphere.lab import Kind, missing
 from atmosphere.lab.programs import remove_leftovers
+from atmosphere.lab.tables import RowResult
+from atmosphere.lab.targets import Row
 from tests.cli.running import atmosphere
 from tests.end_to_end.harness import ROOT, EndToEndTestCase
 
@@ -83,8 +85,22 @@ class RunTests(LabTestCase):
         (run,) = pair["runs"]
         self.assertEqual(run["path"]["remote"], "192.168.1.10:7777")
         page = (ROOT / "docs" / "LAB.md").read_text()
-        for key in (*pair, *run, *run["events"][0], *pair["behaviors"][0]["ipv4"]):
-            self.assertIn(f"`{key}`", page)
+        self.assertEqual((answer["rows"], answer["holds"], pair["misses"]), ([], None, None))
+        self.assertRegex(
+            answer["machine"]["command"], "^atmosphere lab matrix 'same-lan x .*' --delay 5$"
+        )
+        events, home = run["events"][0], pair["behaviors"][0]
+        keys = (*answer, *answer["machine"], *pair, *run, *events, *home, *home["ipv4"])
+        for key in (*keys, *RowResult(Row.EASY).as_json()):
+            self.assertTrue(f"`{key}`" in page, key)
+
+    def test_table(self) -> None:
+        """
+        A matrix for people tells each pair with its number, and what it compares with.
+        """
+        ended = atmosphere("lab", "matrix", "same-lan x same-lan")
+        self.assertRegex(ended.out, r"(?m)^ 1/1  same-lan x same-lan +first byte after")
+        self.assertRegex(ended.out, r"(?m)^two on one LAN +1 +1/1 +1/1 ")
 
 
 class InterruptTests(EndToEndTestCase):
@@ -92,10 +108,11 @@ class InterruptTests(EndToEndTestCase):
     A laboratory that is ended from outside.
     """
 
-    def begin(self, number: int, status: int) -> Path:
+    def begin(self, number: int, status: int, *words: str) -> Path:
         """
         End one while it is being built, and see what is left.
 
+        @param words: what is built, other than one pair.
         @return: where its files were.
         """
         lacking = missing()
@@ -104,8 +121,9 @@ class InterruptTests(EndToEndTestCase):
         temporary = self.folder / f"for-{number}"
         temporary.mkdir()
         environment = {"TMPDIR": str(temporary)}
-        program = self.start("atmosphere", "lab", "none x none", environment=environment)
-        self.wait_until(lambda: bool(list(temporary.glob("*/*wire*"))), "the wire is there")
+        arguments = words or ("none x none",)
+        program = self.start("atmosphere", "lab", *arguments, environment=environment)
+        self.wait_until(lambda: bool(list(temporary.glob("*/**/*wire*"))), "the wire is there")
         (folder,) = temporary.iterdir()
         mark = f"HOME={folder}"
         self.assertNotEqual(self.marked(mark), [])
@@ -119,13 +137,13 @@ class InterruptTests(EndToEndTestCase):
     @staticmethod
     def marked(mark: str) -> list[int]:
         """
-        Find the processes that have something in their variables.
+        Find the processes that have a variable which begins so.
         """
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open(f"/proc/{pid}/environ", "rb") as file:
-                    if mark.encode() in file.read().split(b"\0"):
+                    if b"\0" + mark.encode() in b"\0" + file.read():
                         found.append(int(pid))
             except OSError:  # it has ended meanwhile
                 continue
@@ -142,6 +160,12 @@ class InterruptTests(EndToEndTestCase):
         Nor does Ctrl-C.
         """
         self.begin(signal.SIGINT, 130)
+
+    def test_matrix_interrupted(self) -> None:
+        """
+        Ctrl-C ends a matrix as well, and not only the pair that it is at.
+        """
+        self.begin(signal.SIGINT, 130, "matrix", "none x none", "cgnat x cgnat")
 
     def test_killed(self) -> None:
         """

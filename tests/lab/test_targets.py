@@ -82,8 +82,8 @@ class TargetTests(SynchronousTestCase):
         self.assertEqual(
             easy.misses([0.3, 0.3, 0.6], [0.4, 0.4, 1.5]),
             (
-                "first answer median 0.300 s, not 0.2 s",
-                "first answer worst 0.600 s, not 0.5 s",
+                "first byte median 0.300 s, not 0.2 s",
+                "first byte worst 0.600 s, not 0.5 s",
                 "direct median 0.400 s, not 0.3 s",
                 "direct worst 1.500 s, not 1 s",
             ),

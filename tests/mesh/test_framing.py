@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.errors import DecodeError
-from atmosphere.mesh.framing import MessageReader, encode_message
+from atmosphere.mesh.framing import MessageReader, RequestReader, encode_message
 
 
 class FramingTests(SynchronousTestCase):
@@ -36,6 +36,20 @@ class FramingTests(SynchronousTestCase):
         reader.receive(encode_message({"a": 1}))
         self.assertRaises(DecodeError, reader.receive, encode_message({"b": 1}))
         self.assertRaises(ValueError, encode_message, {"a": bytes(60 * 1024)})
+
+    def test_one_request(self) -> None:
+        """
+        A request may come in pieces; a second one is refused, together with the
+        first or later.
+        """
+        request = encode_message({"a": 1})
+        reader = RequestReader("test", 64)
+        self.assertIsNone(reader.receive(request[:3]))
+        found = reader.receive(request[3:])
+        assert found is not None
+        self.assertEqual(found.number("a", 9), 1)
+        self.assertRaises(DecodeError, reader.receive, request)
+        self.assertRaises(DecodeError, RequestReader("test", 64).receive, request * 2)
 
     def test_no_maps(self) -> None:
         """

@@ -17,6 +17,7 @@ from tests.mesh_fixtures import (
     ADMIN_CHAIN,
     ADMIN_KEY,
     ALICE,
+    OLD_CODE,
     STRANGER,
     WALL,
     Counted,
@@ -44,18 +45,6 @@ PINNED = (
     "ZSI6ImRXaDgySVl1Q3VuRXExR3JhTDlEbzY3NzUzZHc2RlRNcmNocU1PdXlrSzlDRGpoLVF4Rm14Zl8yZXhBbWZX"
     "ak1CZ3RTN2RUbDlsZUFWOWk4UW1lckJRIn0="
 )
-
-OLD = {
-    "mesh_id": "home-mesh",
-    "mesh_name": "Home",
-    "mesh_public_key": "c2VjcmV0",
-    "endpoint": "192.168.1.5:7777",
-    "created_at": 1700000000.25,
-    "expires_at": 1700086400.25,
-    "code": "HOME-1234",
-    "public_endpoint": None,
-    "relay_urls": ["wss://relay.example.org"],
-}
 
 
 def make(**changes: Any) -> JoinCode:
@@ -131,7 +120,7 @@ class JoinCodeTests(SynchronousTestCase):
         The original's keys stand in its order, so its own reader would find them.
         """
         values = json.loads(base64.urlsafe_b64decode(make().to_compact()))
-        self.assertEqual(list(values)[:8], [key for key in OLD if key != "code"])
+        self.assertEqual(list(values)[:8], [key for key in OLD_CODE if key != "code"])
         self.assertEqual(list(values)[-2:], ["secret", "signature"])
 
     def test_size(self) -> None:
@@ -329,7 +318,7 @@ class TicketTests(SynchronousTestCase):
             (b"{" * 100, None, WALL),
         ):
             self.assertRaises(JoinError, check_ticket, bad, mesh_ids=mesh_ids, wall=wall)
-        old = JoinCode.from_dict(OLD)
+        old = JoinCode.from_dict(OLD_CODE)
         self.assertRaises(JoinError, old.ticket)
 
     def test_no_code_from_a_ticket(self) -> None:
@@ -348,21 +337,21 @@ class OldCodeTests(SynchronousTestCase):
         """
         The first six keys are enough; the rest is kept when it is there.
         """
-        code = JoinCode.from_compact(compact(json.dumps(OLD)))
+        code = JoinCode.from_compact(compact(json.dumps(OLD_CODE)))
         self.assertTrue(code.is_old)
         self.assertEqual(code.code, "HOME-1234")
         self.assertEqual(code.expires_at, 1700086400.25)
         self.assertEqual(code.relay_urls, ["wss://relay.example.org"])
         self.assertIsNone(code.public_endpoint)
         self.assertEqual(JoinCode.from_compact(code.to_compact()), code)
-        first = {key: OLD[key] for key in list(OLD)[:6]}
+        first = {key: OLD_CODE[key] for key in list(OLD_CODE)[:6]}
         bare = JoinCode.from_dict(first)
         self.assertEqual(bare.to_dict(), first)
         self.assertEqual(bare.code, bare.to_compact())
         self.assertEqual(bare, JoinCode(*first.values()))  # type: ignore[arg-type]
         self.assertRaises(JoinError, bare.check_at, 1700000001)
         for key in first:
-            rest = {other: value for other, value in OLD.items() if other != key}
+            rest = {other: value for other, value in OLD_CODE.items() if other != key}
             self.assertRaises(DecodeError, JoinCode.from_dict, rest)
 
     def test_no_relays(self) -> None:
@@ -371,7 +360,7 @@ class OldCodeTests(SynchronousTestCase):
         """
         nothing: tuple[list[str] | None, ...] = (None, [])
         for relays in nothing:
-            code = JoinCode.from_dict({**OLD, "relay_urls": relays})
+            code = JoinCode.from_dict({**OLD_CODE, "relay_urls": relays})
             self.assertIsNone(code.relay_urls)
             self.assertNotIn("relay_urls", code.to_dict())
 
@@ -379,7 +368,7 @@ class OldCodeTests(SynchronousTestCase):
         """
         What JSON lets through, such as endless numbers, is refused.
         """
-        text = json.dumps(OLD)
+        text = json.dumps(OLD_CODE)
         for old, new in (
             ("1700000000.25", "NaN"),
             ("1700000000.25", "1e999"),
@@ -395,8 +384,8 @@ class OldCodeTests(SynchronousTestCase):
         ):
             self.assertIn(old, text)
             self.assertRaises(DecodeError, JoinCode.from_compact, compact(text.replace(old, new)))
-        self.assertRaises(DecodeError, JoinCode.from_dict, OLD | {"mesh_id": object()})
-        self.assertRaises(DecodeError, JoinCode.from_dict, OLD | {"mesh_id": float("nan")})
+        self.assertRaises(DecodeError, JoinCode.from_dict, OLD_CODE | {"mesh_id": object()})
+        self.assertRaises(DecodeError, JoinCode.from_dict, OLD_CODE | {"mesh_id": float("nan")})
 
 
 class AnyTextTests(SynchronousTestCase):
@@ -427,7 +416,7 @@ class AnyTextTests(SynchronousTestCase):
     @settings(derandomize=True, max_examples=200, deadline=None)
     @given(
         st.dictionaries(
-            st.sampled_from([*OLD, "v", "issuers", "invite", "chain", "secret", "signature"]),
+            st.sampled_from([*OLD_CODE, "v", "issuers", "invite", "chain", "secret", "signature"]),
             st.none() | st.integers() | st.text(max_size=20) | st.lists(st.text(max_size=9)),
         )
     )
@@ -436,7 +425,7 @@ class AnyTextTests(SynchronousTestCase):
         Any values are a code or a L{DecodeError}.
         """
         try:
-            code = JoinCode.from_dict(OLD | values)
+            code = JoinCode.from_dict(OLD_CODE | values)
         except DecodeError:
             return
         self.assertEqual(JoinCode.from_compact(code.to_compact()), code)

@@ -178,7 +178,7 @@ class HolePunch(DatagramProtocol):
         if self._driver is None:
             return
         try:
-            source = TransportAddress(addr[0].partition("%")[0], addr[1])
+            source = TransportAddress.from_socket(addr)
         except DecodeError:
             return
         if len(datagram) >= 20 and datagram[0] == 1 and self.stun.owns(datagram[8:20]):

@@ -23,7 +23,6 @@ from atmosphere.text import escape_peer_text
 from .batches import encode_batches, split_batch
 from .endpoint import RelayURL, describe_failure
 from .frames import (
-    MAX_MESSAGE,
     SUBPROTOCOL,
     Absent,
     Challenge,
@@ -42,7 +41,6 @@ from .frames import (
     Welcome,
     signed_bytes,
 )
-from .framing import FrameCutter, mask_in_place, message_header
 from .owner import ConnectionOwner
 from .reader import decode
 from .streams import ClientStream, send_at_once
@@ -57,7 +55,6 @@ SILENCE = 45.0
 QUIET = 1.5
 ANSWER_WITHIN = 4.0
 QUEUE = 256 * 1024
-GOODBYE = 2.0
 LOGGED_NOTICES = 10
 CONTROL_RATE = 100.0
 CONTROL_BURST = 1_000.0
@@ -91,22 +88,19 @@ class ClientConnection(ClientStream):
         credentials: Callable[[], HelloCredentials],
         owner: ConnectionOwner,
     ) -> None:
-        super().__init__()
+        super().__init__(reactor, entropy, TokenBucket(CONTROL_RATE, CONTROL_BURST))
         self.rtt: float | None = None
         self.least_rtt: float | None = None
         self.relay_clock: float | None = None
         self.dropped = 0
         self.ignored = 0
-        self._reactor = reactor
         self._url = url
         self._key = key
-        self._entropy = entropy
         self._instance = instance
         self._credentials = credentials
         self._owner: ConnectionOwner | None = owner
         self._error: str | None = None
         self._refused: int | None = None
-        self._end: IDelayedCall | None = None
         self._notices = 0
         self._is_hello_sent = False
         self._is_welcomed = False
@@ -117,12 +111,10 @@ class ClientConnection(ClientStream):
         self._is_doubted = False
         self._sent_at: tuple[bytes, float] | None = None
         self._pings = 0
-        self._control = TokenBucket(CONTROL_RATE, CONTROL_BURST)
         self._parkings = TokenBucket(PARKINGS_PER_SECOND, PARKINGS_AT_ONCE)
         self._is_parked = False
         self._is_draining = False
         self._timer: IDelayedCall | None = None
-        self.cutter = FrameCutter(MAX_MESSAGE, is_masked=False)
 
     @property
     def peer_address(self) -> str | None:
@@ -131,13 +123,6 @@ class ClientConnection(ClientStream):
         """
         host = getattr(self.transport.getPeer(), "host", None)
         return host if isinstance(host, str) else None
-
-    @override
-    def response_refused(self) -> None:
-        """
-        Hang up on what is no relay.
-        """
-        self._fail("what answers there does not speak HTTP", abort=True)
 
     @override
     def onConnect(self, response: ConnectionResponse) -> None:
@@ -178,23 +163,8 @@ class ClientConnection(ClientStream):
                 self._owner.connection_doubted(False)
 
     @override
-    def receive_control_frame(self, frame: bytes) -> None:
-        """
-        Let Autobahn answer a ping, or close, but not for ever.
-        """
-        if self._control.take(1, self._heard):
-            super().receive_control_frame(frame)
-            if self.state != self.STATE_OPEN:
-                self._end_soon()
-        else:
-            self.fail(1002, "it sends more than any relay has reason for")
-
-    @override
-    def fail(self, code: int, reason: str) -> None:
-        """
-        End the connection to a relay that broke the protocol.
-        """
-        self._fail(f"it broke the protocol: {reason}", abort=True)
+    def hang_up(self, text: str) -> None:
+        self._fail(text, abort=True)
 
     @override
     def receive_message(self, payload: bytes | bytearray, is_binary: bool) -> None:
@@ -231,7 +201,7 @@ class ClientConnection(ClientStream):
 
         @raise DecodeError: it has no place here and now, or there are too many.
         """
-        if not self._control.take(1, self._heard):
+        if not self.take_control():
             raise DecodeError("more frames than any relay has reason for")
         match frame:
             case Refused(code, text):
@@ -258,7 +228,7 @@ class ClientConnection(ClientStream):
         """
         match frame:
             case Ping(token):
-                self._write(Pong(token).encode())
+                self.write_message(Pong(token).encode())
             case Pong(token):
                 if self._sent_at is not None and self._sent_at[0] == token:
                     self.rtt = max(0.0, self._heard - self._sent_at[1])
@@ -310,7 +280,7 @@ class ClientConnection(ClientStream):
         hello = Hello(
             node, self._url.authority, self._instance, credentials, self._key.sign(signed)
         )
-        self._write(hello.encode())
+        self.write_message(hello.encode())
 
     def _ping(self) -> None:
         """
@@ -321,7 +291,7 @@ class ClientConnection(ClientStream):
             self._timer.cancel()
         self._timer = None
         if now - self._heard >= SILENCE:
-            self._fail("it has fallen silent", abort=True)
+            self.hang_up("it has fallen silent")
             return
         self._send_ping(now)
         self._timer = self._reactor.callLater(PING_INTERVAL, self._ping)
@@ -333,7 +303,7 @@ class ClientConnection(ClientStream):
         self._pings += 1
         token = self._pings.to_bytes(8, "big")
         self._sent_at = (token, now)
-        self._write(Ping(token).encode())
+        self.write_message(Ping(token).encode())
 
     def ask(self) -> None:
         """
@@ -366,24 +336,14 @@ class ClientConnection(ClientStream):
                     self._waiting -= len(message)
                     self.dropped += 1
                     continue
-            self._write(message)
-
-    def _write(self, message: bytes) -> None:
-        """
-        Write a frame.
-        """
-        if self.state == self.STATE_OPEN:
-            key, payload = self._entropy(4), bytearray(message)
-            mask_in_place(payload, key)
-            header = message_header(len(message), is_masked=True)
-            self.transport.write(b"".join((header, key, payload)))
+            self.write_message(message)
 
     def leave(self) -> None:
         """
         Say goodbye.
         """
         self._error = self._error or "we left"
-        self._hang_up(abort=False)
+        self._close(abort=False)
 
     def abandon(self) -> None:
         """
@@ -398,24 +358,17 @@ class ClientConnection(ClientStream):
         End the connection, because of something.
         """
         self._error = self._error or f"{self._url.authority}: {text}"
-        self._hang_up(abort=abort)
+        self._close(abort=abort)
 
-    def _hang_up(self, *, abort: bool) -> None:
+    def _close(self, *, abort: bool) -> None:
         """
         Close the connection, whatever the other side does about it.
         """
         if self.state == self.STATE_OPEN and not abort:
             self.sendClose(1000)
-            self._end_soon()
+            self.end_soon()
         elif self.transport is not None:
             self.transport.abortConnection()
-
-    def _end_soon(self) -> None:
-        """
-        Leave the other side a moment to close the connection.
-        """
-        if self._end is None:
-            self._end = self._reactor.callLater(GOODBYE, self.transport.abortConnection)
 
     def pauseProducing(self) -> None:
         """
@@ -443,7 +396,7 @@ class ClientConnection(ClientStream):
         """
         super().connectionLost(reason)
         self.forget_timers()
-        for call in (self._timer, self._end, self._doubt):
+        for call in (self._timer, self._doubt):
             if call is not None and call.active():
                 call.cancel()
         self._timer = self._doubt = None
@@ -456,9 +409,9 @@ class ClientConnection(ClientStream):
         Find out why a connection ended.
         """
         where = self._url.authority
-        status = str(getattr(self, "http_status_line", "")).split()
-        if len(status) > 1 and status[1] != "101":
-            return f"{where} is no relay, or not at {self._url.resource}: HTTP {status[1][:3]}"
+        status = self.refused_status()
+        if status is not None:
+            return f"{where} is no relay, or not at {self._url.resource}: HTTP {status}"
         if self.wasOpenHandshakeTimeout:
             return f"{where} accepts connections but does not answer; is it a relay?"
         if self.remoteCloseCode not in (None, 1000):

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from autobahn.twisted.websocket import WebSocketClientFactory
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from typing_extensions import override
@@ -26,14 +26,12 @@ from atmosphere.text import escape_peer_text
 
 from .endpoint import RelayURL, connection_endpoint, describe_failure
 from .frames import MAX_MESSAGE
-from .framing import FrameCutter, mask_in_place, message_header
 from .streams import BatchedTimer, ClientStream, send_at_once
 
 __all__ = ["PairClient", "PairOwner", "connect_session", "is_cancellation"]
 
 PING_INTERVAL = 15.0
 PING_TIMEOUT = 30.0
-GOODBYE = 2.0
 CONTROL_RATE = 10.0
 CONTROL_BURST = 100.0
 
@@ -90,19 +88,14 @@ class PairClient(ClientStream):
         entropy: Callable[[int], bytes],
         owner: PairOwner,
     ) -> None:
-        super().__init__()
+        super().__init__(reactor, entropy, TokenBucket(CONTROL_RATE, CONTROL_BURST))
         self.is_full = False
         self.opened: Deferred[None] = Deferred()
-        self.cutter = FrameCutter(MAX_MESSAGE, is_masked=False)
-        self._reactor = reactor
         self._url = url
-        self._entropy = entropy
         self._owner: PairOwner | None = owner
         self._error: str | None = None
-        self._end: IDelayedCall | None = None
         self._is_paused = False
         self._was_opened = False
-        self._control = TokenBucket(CONTROL_RATE, CONTROL_BURST)
 
     @property
     def is_established(self) -> bool:
@@ -110,14 +103,6 @@ class PairClient(ClientStream):
         Whether messages can be sent.
         """
         return bool(self.state == self.STATE_OPEN)
-
-    @override
-    def response_refused(self) -> None:
-        """
-        Hang up on what is no relay.
-        """
-        self._error = "what answers there does not speak HTTP"
-        self.transport.abortConnection()
 
     @override
     def onOpen(self) -> None:
@@ -139,23 +124,8 @@ class PairClient(ClientStream):
             self._owner.pair_received(bytes(payload))
 
     @override
-    def receive_control_frame(self, frame: bytes) -> None:
-        """
-        Let Autobahn answer a ping, or close, but not for ever.
-        """
-        if not self._control.take(1, self._reactor.seconds()):
-            self.fail(1002, "it sends more than any relay has reason for")
-            return
-        super().receive_control_frame(frame)
-        if self.state != self.STATE_OPEN:
-            self._end_soon()
-
-    @override
-    def fail(self, code: int, reason: str) -> None:
-        """
-        Hang up on a relay that broke the protocol.
-        """
-        self._error = self._error or f"it broke the protocol: {reason}"
+    def hang_up(self, text: str) -> None:
+        self._error = self._error or text
         self.transport.abortConnection()
 
     def write(self, data: bytes) -> None:
@@ -166,11 +136,7 @@ class PairClient(ClientStream):
         """
         if len(data) > MAX_MESSAGE:
             raise ValueError(f"a message has at most {MAX_MESSAGE} bytes, not {len(data)}")
-        if self.is_established:
-            key, payload = self._entropy(4), bytearray(data)
-            mask_in_place(payload, key)
-            header = message_header(len(data), is_masked=True)
-            self.transport.write(b"".join((header, key, payload)))
+        self.write_message(data)
 
     def read_no_more(self) -> None:
         """
@@ -197,16 +163,9 @@ class PairClient(ClientStream):
         self.read_on()
         if self.is_established:
             self.sendClose(1000)
-            self._end_soon()
+            self.end_soon()
         elif self.transport is not None:
             self.transport.abortConnection()
-
-    def _end_soon(self) -> None:
-        """
-        Leave the relay a moment to close the connection.
-        """
-        if self._end is None:
-            self._end = self._reactor.callLater(GOODBYE, self.transport.abortConnection)
 
     def pauseProducing(self) -> None:
         """
@@ -234,8 +193,6 @@ class PairClient(ClientStream):
         """
         super().connectionLost(reason)
         self.forget_timers()
-        if self._end is not None and self._end.active():
-            self._end.cancel()
         owner, self._owner = self._owner, None
         why = self._error or self._explain()
         if why is not None:
@@ -255,9 +212,9 @@ class PairClient(ClientStream):
 
         @return: L{None} if WebSocket knows nothing of it.
         """
-        status = str(getattr(self, "http_status_line", "")).split()
-        if len(status) > 1 and status[1] != "101":
-            return _REFUSALS.get(status[1], f"it is no relay: HTTP {status[1][:3]}")
+        status = self.refused_status()
+        if status is not None:
+            return _REFUSALS.get(status, f"it is no relay: HTTP {status}")
         if self.wasOpenHandshakeTimeout:
             return "it accepts connections but does not answer; is it a relay?"
         if self.remoteCloseCode is not None:

@@ -8,6 +8,7 @@ Autobahn keeps the opening and closing handshakes and the control frames.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -18,13 +19,17 @@ from twisted.logger import Logger
 from typing_extensions import override
 
 from atmosphere.errors import DecodeError
+from atmosphere.rate import TokenBucket
 
-from .framing import FrameCutter, Item, Opcode, Violation
+from .frames import MAX_MESSAGE
+from .framing import FrameCutter, Item, Opcode, Violation, mask_in_place, message_header
 from .request import check_response_head
 
 __all__ = ["BatchedTimer", "ClientStream", "MessageStream", "QuietLog", "send_at_once"]
 
 MAX_HEAD = 8_192
+#: Seconds that a relay has for closing the connection, once that was begun.
+GOODBYE = 2.0
 _END = b"\r\n\r\n"
 
 
@@ -96,7 +101,7 @@ class BatchedTimer:
         return _Call(self._reactor.callLater(delay, function, *args))
 
 
-class MessageStream(WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignore[misc]  # Autobahn types `peer` twice
+class MessageStream(ABC, WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignore[misc]  # Autobahn types `peer` twice
     """
     Hands on whole messages as they are cut out of the stream.
 
@@ -180,11 +185,11 @@ class MessageStream(WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignor
         Note that something came.
         """
 
+    @abstractmethod
     def receive_message(self, payload: bytes | bytearray, is_binary: bool) -> None:
         """
         Take a message.
         """
-        raise NotImplementedError
 
     def did_receive(self) -> None:
         """
@@ -207,6 +212,19 @@ class ClientStream(MessageStream, WebSocketClientProtocol):  # type: ignore[misc
 
     _head: bytes | None = b""
 
+    def __init__(
+        self, reactor: IReactorTime, entropy: Callable[[int], bytes], control: TokenBucket
+    ) -> None:
+        """
+        @param control: how much a relay may send that carries nothing.
+        """
+        super().__init__()
+        self.cutter = FrameCutter(MAX_MESSAGE, is_masked=False)
+        self._reactor = reactor
+        self._entropy = entropy
+        self._control = control
+        self._end: IDelayedCall | None = None
+
     @override
     def dataReceived(self, data: bytes) -> None:
         """
@@ -227,6 +245,70 @@ class ClientStream(MessageStream, WebSocketClientProtocol):  # type: ignore[misc
 
     def response_refused(self) -> None:
         """
-        Hang up: what answers does not speak HTTP.
+        Hang up on what does not speak HTTP.
         """
-        raise NotImplementedError
+        self.hang_up("what answers there does not speak HTTP")
+
+    @override
+    def receive_control_frame(self, frame: bytes) -> None:
+        """
+        Let Autobahn answer a ping, or close, but not for ever.
+        """
+        if not self.take_control():
+            self.fail(1002, "it sends more than any relay has reason for")
+            return
+        super().receive_control_frame(frame)
+        if self.state != self.STATE_OPEN:
+            self.end_soon()
+
+    def take_control(self) -> bool:
+        """
+        Count something that costs the relay nothing and us a little.
+
+        @return: whether there was not too much of it.
+        """
+        return self._control.take(1, self._reactor.seconds())
+
+    @override
+    def fail(self, code: int, reason: str) -> None:
+        """
+        End the connection to a relay that broke the protocol.
+        """
+        self.hang_up(f"it broke the protocol: {reason}")
+
+    @abstractmethod
+    def hang_up(self, text: str) -> None:
+        """
+        End the connection at once, because of something.
+        """
+
+    def write_message(self, message: bytes) -> None:
+        """
+        Write a message, masked as a client's have to be; once the connection is
+        not open any more, do nothing.
+        """
+        if self.state == self.STATE_OPEN:
+            key, payload = self._entropy(4), bytearray(message)
+            mask_in_place(payload, key)
+            header = message_header(len(message), is_masked=True)
+            self.transport.write(b"".join((header, key, payload)))
+
+    def end_soon(self) -> None:
+        """
+        Leave the relay a moment to close the connection.
+        """
+        if self._end is None:
+            self._end = self._reactor.callLater(GOODBYE, self.transport.abortConnection)
+
+    @override
+    def forget_timers(self) -> None:
+        super().forget_timers()
+        if self._end is not None and self._end.active():
+            self._end.cancel()
+
+    def refused_status(self) -> str | None:
+        """
+        Say with which HTTP status our handshake was answered, if it was refused.
+        """
+        status = str(getattr(self, "http_status_line", "")).split()
+        return status[1][:3] if len(status) > 1 and status[1] != "101" else None

@@ -161,7 +161,7 @@ class StunClient(DatagramProtocol):
         if self._driver is None:
             return
         try:
-            source = TransportAddress(addr[0], addr[1])
+            source = TransportAddress.from_socket(addr)
         except DecodeError:
             return
         self._driver.receive_datagram(datagram, source)
@@ -280,7 +280,7 @@ class ProbeClient(DatagramProtocol):
         if self._driver is None:
             return
         try:
-            source = TransportAddress(addr[0].partition("%")[0], addr[1])
+            source = TransportAddress.from_socket(addr)
         except DecodeError:
             return
         self._driver.receive_datagram(datagram, source)
@@ -399,7 +399,6 @@ def _source(looking: DatagramProtocol, server: TransportAddress) -> str | None:
         return None
     try:
         looking.transport.connect(server.host, server.port)
-        host = looking.transport.getHost().host.partition("%")[0]
-        return TransportAddress(host, 0).host
+        return TransportAddress.from_socket((looking.transport.getHost().host, 0)).host
     except (OSError, DecodeError):
         return None

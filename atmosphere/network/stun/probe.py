@@ -14,6 +14,7 @@ to the second socket opens the way for its answers.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -112,7 +113,7 @@ class _Server:
         self.controls = 0
 
 
-class Probe:
+class Probe(ABC):
     """
     Asks servers where they see us and whether they have another socket, and
     then what the kind of probe is for. An engine; its one event is L{Finished}.
@@ -320,11 +321,11 @@ class Probe:
         """
         return (*attributes, (PADDING, bytes(PADDED - 20 - 4 - taken)))
 
+    @abstractmethod
     def _test(self, server: _Server, now: float) -> None:
         """
         Do what the probe is for, with a server that has another socket.
         """
-        raise NotImplementedError
 
 
 class DialBackProbe(Probe):

@@ -79,7 +79,7 @@ class BindingServer(DatagramProtocol):
         Answer a datagram if it is to be answered.
         """
         try:
-            source = TransportAddress(addr[0].partition("%")[0], addr[1])
+            source = TransportAddress.from_socket(addr)
         except DecodeError:
             return
         answer = self._responder.answer(datagram, source, self._clock.now(), self._corner)
@@ -130,7 +130,7 @@ class BindingSockets:
         assert server.transport is not None
         host = server.transport.getHost()
         self._open[corner] = server
-        self.responder.corners[corner] = TransportAddress(host.host.partition("%")[0], host.port)
+        self.responder.corners[corner] = TransportAddress.from_socket((host.host, host.port))
 
     def closed(self, corner: Corner) -> None:
         """

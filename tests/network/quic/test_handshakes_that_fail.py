@@ -19,26 +19,22 @@ from dataclasses import replace
 
 import qh3.tls
 from qh3.quic import events as quic_events
+from typing_extensions import override
 
 from atmosphere import wire
 from atmosphere.identity import NodeKey
-from atmosphere.membership import decode_chain, encode_chain, found_mesh, issue_revocations
+from atmosphere.membership import decode_chain, encode_chain
 from atmosphere.network.path.ways import DirectWay
 from atmosphere.network.quic.credentials import make_credentials
 from atmosphere.network.quic.handshake import Credit, Offer, Proof, Refused, Welcome
 
+from . import bad_chains
 from .refused_case import (
-    DAY,
-    FOUNDER_CHAIN,
-    MESH_ID,
     OURS,
-    ROOT_KEY,
     STRANGER,
-    WALL,
     Member,
     RefusedCase,
     chain_for,
-    entropy,
 )
 from .strangers import HostileConnection, Stranger
 
@@ -118,33 +114,23 @@ class ProofTests(RefusedCase):
         """
         Our own proof, which we gave to a node that we dialled, is not taken from it.
         """
-        heard: list[bytes] = []
-        other = Stranger(self.world, 6)
-        other.script = lambda stranger, event: (
-            heard.append(event.data) if isinstance(event, quic_events.StreamDataReceived) else None
-        )
-        dialling = self.node.endpoint.dial(other.key.node_id, [DirectWay(other.address)])
-        self.world.run(1.0, lambda: heard)
-        self.dials(lambda stranger, _: stranger.speaking.send_stream(0, heard[0]))
-        self.world.run(1.0)
-        dialling.cancel()
-        self.failureResultOf(dialling)
-        self.world.run(30.0)
-        other.stop()
-        self.assertIn("nobody waits", self.lines.pop()[1])
-        self.said_in_log.pop()
-        self.refused("the proof does not hold")
+        self.passes_on(self.node)
 
     def test_proof_for_another_listener(self) -> None:
         """
         A proof that a member gave to another listener, who passes it on, is worth nothing here.
+        """
+        self.passes_on(Member(self.world, 7))
+
+    def passes_on(self, victim: Member) -> None:
+        """
+        Have the stranger dial us with the proof that somebody gave to another node.
         """
         heard: list[bytes] = []
         middle = Stranger(self.world, 6)
         middle.script = lambda stranger, event: (
             heard.append(event.data) if isinstance(event, quic_events.StreamDataReceived) else None
         )
-        victim = Member(self.world, 7)
         dialling = victim.endpoint.dial(middle.key.node_id, [DirectWay(middle.address)])
         self.world.run(1.0, lambda: heard)
         self.dials(lambda stranger, _: stranger.speaking.send_stream(0, heard[0]))
@@ -250,11 +236,12 @@ class AlgorithmTests(RefusedCase):
         self.refused("the chain cannot be read", who=self.stranger.key.node_id.short)
 
 
-class MembershipTests(RefusedCase):
+class MembershipTests(bad_chains.BadChains):
     """
     A dialler that has proven its key still has to be a member, now and of our mesh.
     """
 
+    @override
     def shows(self, chain: bytes, why: str) -> None:
         """
         Have a dialler prove its key, and show a chain.
@@ -267,52 +254,6 @@ class MembershipTests(RefusedCase):
         Who shows nothing is no guest of a node that cannot admit anybody.
         """
         self.shows(b"", "cannot admit others")
-
-    def test_expired(self) -> None:
-        """
-        A membership that has ended is none.
-        """
-        self.shows(chain_for(STRANGER, wall=WALL - DAY / 2, lifetime=3600.0), "has expired")
-
-    def test_not_yet_valid(self) -> None:
-        """
-        One that has yet to begin is none either.
-        """
-        self.shows(chain_for(STRANGER, wall=WALL + 3600.0), "is not valid yet")
-
-    def test_revoked(self) -> None:
-        """
-        Who was revoked is told so, and nothing else.
-        """
-        self.node.revocations = issue_revocations(
-            ROOT_KEY, FOUNDER_CHAIN, wall=WALL, current=None, keys=[self.stranger.key.node_id]
-        )
-        self.shows(chain_for(STRANGER), "was revoked")
-
-    def test_other_mesh(self) -> None:
-        """
-        A member of another mesh is a stranger here.
-        """
-        root = NodeKey(bytes([77]) * 32)
-        chain = found_mesh(
-            root, self.stranger.key.node_id, "king", wall=WALL - DAY, entropy=entropy
-        )
-        self.assertNotEqual(decode_chain(chain).mesh_id, MESH_ID)
-        self.shows(chain, "another mesh")
-
-    def test_forged_certificate(self) -> None:
-        """
-        A certificate in which a bit was changed after it was signed is none.
-        """
-        whole = decode_chain(chain_for(STRANGER))
-        forged = whole.leaf.encoded[:-1] + bytes([whole.leaf.encoded[-1] ^ 1])
-        self.shows(encode_chain(whole.genesis.encoded, [forged]), "wrong signature")
-
-    def test_chain_of_another_node(self) -> None:
-        """
-        A member's chain serves nobody who has not its key.
-        """
-        self.shows(chain_for(7), "the chain is about another node")
 
 
 class TransportTests(RefusedCase):

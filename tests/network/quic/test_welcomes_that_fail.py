@@ -7,33 +7,29 @@ Goes on from L{tests.network.quic.test_handshakes_that_fail_for_diallers}.
 from __future__ import annotations
 
 from qh3.quic import events as quic_events
+from typing_extensions import override
 
 from atmosphere import wire
-from atmosphere.identity import NodeKey
-from atmosphere.membership import decode_chain, encode_chain, found_mesh, issue_revocations
+from atmosphere.membership import decode_chain, encode_chain
 from atmosphere.network.quic.core_events import CloseCode
 from atmosphere.network.quic.handshake import Credit, Offer, Refused, Welcome
 
+from . import bad_chains
 from .refused_case import (
-    DAY,
-    FOUNDER_CHAIN,
-    ROOT_KEY,
     STRANGER,
-    WALL,
-    RefusedCase,
     chain_for,
-    entropy,
     welcome,
 )
 from .strangers import Stranger
 
 
-class WelcomeTests(RefusedCase):
+class WelcomeTests(bad_chains.BadChains):
     """
     The right key alone is not enough: the welcome has to show a member.
     """
 
-    def welcomes(self, chain: bytes, why: str) -> None:
+    @override
+    def shows(self, chain: bytes, why: str) -> None:
         """
         Have the wanted node welcome us, with a chain.
         """
@@ -46,52 +42,7 @@ class WelcomeTests(RefusedCase):
         """
         A listener that shows nothing is no member, also for an admin that takes guests.
         """
-        self.welcomes(b"", "shows no certificate of our mesh")
-
-    def test_expired(self) -> None:
-        """
-        A membership that has ended is none.
-        """
-        self.welcomes(chain_for(STRANGER, wall=WALL - DAY / 2, lifetime=3600.0), "has expired")
-
-    def test_not_yet_valid(self) -> None:
-        """
-        One that has yet to begin is none either.
-        """
-        self.welcomes(chain_for(STRANGER, wall=WALL + 3600.0), "is not valid yet")
-
-    def test_revoked(self) -> None:
-        """
-        Who was revoked gets nothing of ours, though we have dialled it.
-        """
-        self.node.revocations = issue_revocations(
-            ROOT_KEY, FOUNDER_CHAIN, wall=WALL, current=None, keys=[self.stranger.key.node_id]
-        )
-        self.welcomes(chain_for(STRANGER), "was revoked")
-
-    def test_other_mesh(self) -> None:
-        """
-        A member of another mesh is a stranger here.
-        """
-        root = NodeKey(bytes([77]) * 32)
-        chain = found_mesh(
-            root, self.stranger.key.node_id, "king", wall=WALL - DAY, entropy=entropy
-        )
-        self.welcomes(chain, "another mesh")
-
-    def test_forged_certificate(self) -> None:
-        """
-        A certificate in which a bit was changed after it was signed is none.
-        """
-        whole = decode_chain(chain_for(STRANGER))
-        forged = whole.leaf.encoded[:-1] + bytes([whole.leaf.encoded[-1] ^ 1])
-        self.welcomes(encode_chain(whole.genesis.encoded, [forged]), "wrong signature")
-
-    def test_chain_of_another_node(self) -> None:
-        """
-        A member's chain serves nobody who has not its key.
-        """
-        self.welcomes(chain_for(7), "the chain is about another node")
+        self.shows(b"", "shows no certificate of our mesh")
 
     def test_several_and_oversized_certificates(self) -> None:
         """
@@ -100,7 +51,7 @@ class WelcomeTests(RefusedCase):
         whole = decode_chain(chain_for(STRANGER))
         for parts in ([whole.leaf.encoded] * 3, [whole.leaf.encoded + bytes(1_024)]):
             self.begin()
-            self.welcomes(encode_chain(whole.genesis.encoded, parts), "the chain cannot be read")
+            self.shows(encode_chain(whole.genesis.encoded, parts), "the chain cannot be read")
 
     def test_no_welcome(self) -> None:
         """

@@ -77,6 +77,17 @@ class StunClientTests(SynchronousTestCase):
         self.assertFalse(self.client.owns(self.last_id()))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_link_local(self) -> None:
+        """
+        A server on the same link is known again, though the socket names its zone.
+        """
+        server = TransportAddress("fe80::1", 3478)
+        deferred = self.client.request(server)
+        data = encode_message(self.success())
+        self.client.datagramReceived(data, ("fe80::1%eth0", 3478))
+        self.clock.advance(0)
+        self.assertEqual(self.successResultOf(deferred).source, server)
+
     def test_timed_out(self) -> None:
         """
         Without a response it fails after 39.5 s and 7 requests.
