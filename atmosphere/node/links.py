@@ -432,6 +432,8 @@ class NodeLinks:
                 way=way_text(event.new),
                 reason=event.reason,
             )
+            if isinstance(event.old, DirectWay) and not isinstance(event.new, DirectWay):
+                self._surroundings.doubt()
         if isinstance(event, PathSilent) and self.endpoint.link_to(link.peer) is link:
             self._dial(link.peer, self.ways_to(link.peer)).addErrback(
                 lambda failure: self._log.debug(

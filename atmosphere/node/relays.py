@@ -180,6 +180,14 @@ class RelaySet(MultiService):
         for url in urls:
             self.use(url)
 
+    def hurry(self) -> None:
+        """
+        See at once whether the relays are there: the network may be another, or back.
+        """
+        for client in self.clients.values():
+            if client.running:
+                client.hurry()
+
     def reconnect(self) -> None:
         """
         Greet relays anew: what we may show has changed. One that serves anyone

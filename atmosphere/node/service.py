@@ -55,6 +55,7 @@ from .store import NodeStore
 from .streaming import Streaming, StreamingNode
 from .streams_port import StreamsService
 from .surroundings import Surroundings
+from .wakefulness import Wakefulness
 
 __all__ = ["NodeService"]
 
@@ -102,6 +103,7 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
         self._clock = EngineClock(reactor)
         self._ticket: JoinCode | None = None
         self._started: list[Deferred[None]] = []
+        self._wakefulness = Wakefulness(reactor, self._woke)
         instance = entropy(16)
         self.mesh = NodeMesh(store, wall=wall, entropy=entropy)
         self._invitations = Invitations(store.database, wall)
@@ -215,6 +217,7 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
         node_began(self)
         self.links.endpoint.warm_up()
         self.surroundings.start()
+        self._wakefulness.start()
         self._keeper.start()
         self._renewals.start()
         self._mappings.start()
@@ -232,6 +235,7 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
         self._renewals.stop()
         self._mappings.stop()
         self.surroundings.stop()
+        self._wakefulness.stop()
         self.links.endpoint.stop("the node stops")
         stopped = Deferred.fromCoroutine(self._stop(super().stopService()))
         return stopped
@@ -261,9 +265,19 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
 
     def _deliver(self, way: Any, datagrams: Any) -> None:
         """
-        Hand datagrams to the links.
+        Hand datagrams to the links, unless they came while we slept.
         """
-        self.links.endpoint.datagrams_received(way, datagrams)
+        if not self._wakefulness.is_stale():
+            self.links.endpoint.datagrams_received(way, datagrams)
+
+    def _woke(self) -> None:
+        """
+        We slept, and may be elsewhere now.
+        """
+        self._log.info("the process slept")
+        self.surroundings.look()
+        self.surroundings.ask()
+        self.relays.hurry()
 
     def _hello(self) -> HelloCredentials:
         """

@@ -48,6 +48,8 @@ LOOK_EVERY = 10.0
 #: Looks until our STUN servers are asked again: a minute if none has answered, else ten.
 LOOKS_IF_UNKNOWN = 6
 LOOKS_IF_KNOWN = 60
+#: Seconds between two doubts about our public address.
+DOUBT_EVERY = 5.0
 
 
 class Surroundings:
@@ -91,6 +93,7 @@ class Surroundings:
         self._known: tuple[tuple[Candidate, ...], bool | None] = ((), None)
         self._looks_left = LOOKS_IF_UNKNOWN
         self._must_ask_again = False
+        self._doubted_at = float("-inf")
         self._loop = LoopingCall(self.look)
         self._loop.clock = reactor
 
@@ -131,6 +134,7 @@ class Surroundings:
                 self._log.info("the network interfaces have changed")
                 self.public = None
                 self._takes_another_port = False
+                self.relays.hurry()
             self.ask()
         else:
             self._looks_left -= 1
@@ -170,6 +174,15 @@ class Surroundings:
         self._finder.forget()
         self._finding = self._finder.find(servers)
         self._finding.addBoth(self._asked)
+
+    def doubt(self) -> None:
+        """
+        A path has died: our router may have another address.
+        """
+        now = self._reactor.seconds()
+        if now - self._doubted_at >= DOUBT_EVERY:
+            self._doubted_at = now
+            self.ask()
 
     def _asked(self, result: Any) -> None:
         """

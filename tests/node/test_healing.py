@@ -21,6 +21,10 @@ OTHER_ADDRESS = "198.51.100.77"
 #: Seconds for which nothing may come, beyond the fault itself.
 AFTER_CUT = 0.5
 AFTER_RELAY = 5.0
+AFTER_REBOOT = 1.0
+AFTER_OTHER_ADDRESS = 3.0
+AFTER_BLOCK = 6.5
+AFTER_SLEEP = 1.0
 
 
 class HealingTests(SynchronousTestCase):
@@ -51,6 +55,69 @@ class HealingTests(SynchronousTestCase):
         gap = fault(healing)
         self.assertTrue(healing.is_whole, healing.receiver.received)
         self.assertLessEqual(gap, within)
+
+    def test_reboot(self) -> None:
+        """
+        A NAT on either side that is switched off and on hardly interrupts.
+        """
+        for homes in (PUNCHED, RELAYED):
+            self.check(homes, AFTER_REBOOT, lambda healing: healing.reboot(healing.here))
+            self.check(homes, AFTER_REBOOT, lambda healing: healing.reboot(healing.there))
+
+    def test_other_address(self) -> None:
+        """
+        One that has another public address then interrupts for three seconds.
+        """
+        for homes in (PUNCHED, RELAYED):
+            for side in ("here", "there"):
+
+                def reboot(healing: Healing, side: str = side) -> float:
+                    return healing.reboot(getattr(healing, side), OTHER_ADDRESS)
+
+                self.check(homes, AFTER_OTHER_ADDRESS, reboot)
+
+    def test_direct_again(self) -> None:
+        """
+        After that the path is direct again within seconds, by the new address.
+        """
+        healing = self.begin(PUNCHED)
+        assert healing.here.nat is not None
+        healing.here.nat.reboot(OTHER_ADDRESS)
+        self.assertEqual(healing.world.until(lambda: "relayed" in healing.paths, 4) < 4, True)
+        healing.world.until(lambda: healing.paths == ("punched", "punched"), 4)
+        link = healing.there.link_to(healing.here)
+        assert link is not None
+        assert link.path is not None
+        self.assertIn(OTHER_ADDRESS, str(link.path.way))
+
+    def test_blocked(self) -> None:
+        """
+        When the direct path goes silent data flow by the relay within 6.5 s, and directly
+        again when it is back.
+        """
+        self.check(PUNCHED, AFTER_BLOCK, Healing.block)
+        healing = self.begin(PUNCHED)
+        network, ends = healing.world.network, (healing.here.host, healing.there.host)
+        network.cut(*ends, tcp=False)
+        healing.world.until(lambda: healing.paths == ("relayed", "relayed"), AFTER_BLOCK)
+        network.heal(*ends)
+        healing.world.until(lambda: healing.paths == ("punched", "punched"), 4)
+        healing.finish()
+        self.assertTrue(healing.is_whole)
+
+    def test_asleep(self) -> None:
+        """
+        A transfer goes on when a machine wakes, after two minutes and after ten, and as
+        fast as before.
+        """
+        for homes in (PUNCHED, RELAYED):
+            for seconds in (120, 600):
+                for side in ("here", "there"):
+                    healing = self.begin(homes)
+                    gap = healing.sleep(getattr(healing, side), seconds)
+                    self.assertTrue(healing.is_whole, healing.receiver.received)
+                    self.assertLessEqual(gap, AFTER_SLEEP)
+                    self.assertLess(healing.clock.seconds() - healing.begun, seconds + 15)
 
     def test_cut(self) -> None:
         """

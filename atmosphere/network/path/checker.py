@@ -14,7 +14,7 @@ from atmosphere.rate import TokenBucket
 
 from .checks import Answer, CheckConversation, Credentials
 from .exchange import PathOffer
-from .known_way import FULL_SIZE, KnownWay, WayState
+from .known_way import FULL_SIZE, SHORTEST_PAUSE, SUSPECT_AFTER, KnownWay, WayState
 from .selection import PathPolicy, is_allowed
 from .way_table import PEER_REFLEXIVE_PRIORITY, WayTable
 from .ways import RelayedWay, Way
@@ -225,9 +225,19 @@ class Checker:
         if self._has_to_wait(known):
             self._next_slot = now + PACE
         known.check_sent(now, is_hurried=is_hurried, is_full=is_full)
+        if is_active and known.unanswered == SUSPECT_AFTER:
+            self._ask_others(now)
         return self.conversation.new_check(
             known.way, now, is_full=is_full, priority=PEER_REFLEXIVE_PRIORITY
         )
+
+    def _ask_others(self, now: float) -> None:
+        """
+        Have all other ways that work checked: one of them may be needed.
+        """
+        for known in self._ways:
+            if known.state is WayState.SUCCEEDED and known.way != self.active:
+                known.hurry(now, SHORTEST_PAUSE)
 
     def next_time(self) -> float | None:
         """

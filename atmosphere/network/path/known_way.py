@@ -9,6 +9,7 @@ States, repetitions and limits are those of C{docs/protocols/paths.md} §3 and
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from enum import Enum
 from typing import assert_never
 
@@ -18,7 +19,7 @@ from .quality import Quality
 from .selection import Measurement
 from .ways import DirectWay, RelayedWay, Way
 
-__all__ = ["DISTRUST_AFTER", "FULL_SIZE", "KnownWay", "WayState"]
+__all__ = ["DISTRUST_AFTER", "FULL_SIZE", "SHORTEST_PAUSE", "SUSPECT_AFTER", "KnownWay", "WayState"]
 
 #: The UDP payload that a way must carry both ways, in bytes.
 FULL_SIZE = 1200
@@ -37,6 +38,8 @@ MAX_BOLD_CHECKS = 3
 SHORTEST_PAUSE = 0.2
 LONGEST_PAUSE = 1.0
 SUSPECT_AFTER = 3
+MUTE_AFTER = 5
+MUTE_FOR = 1.2
 
 LOOK_PAUSE = 1.0
 LOOK_PAUSE_UNANSWERED = 15.0
@@ -83,6 +86,7 @@ class KnownWay:
     @ivar last_answered: when a check was last answered by it.
     @ivar last_sent: when a check last left by it.
     @ivar unanswered: checks sent since the last answer.
+    @ivar asked_since: when the first of them left.
     @ivar quality: how well it has carried checks since it answered first.
     """
 
@@ -96,6 +100,7 @@ class KnownWay:
         "_round_trips",
         "_taken_at",
         "_tries",
+        "asked_since",
         "due",
         "has_answered",
         "is_called",
@@ -131,6 +136,7 @@ class KnownWay:
         self.last_answered: float | None = None
         self.last_sent = float("-inf")
         self.unanswered = 0
+        self.asked_since = float("-inf")
         self.quality = Quality()
         self._tries = self._bold_tries = 0
         self._full_out = self._full_in = False
@@ -273,6 +279,8 @@ class KnownWay:
         self.is_called = self.is_called_in_full = False
         self._bold_tries += is_full
         self.quality.sent(now)
+        if self.unanswered == 0:
+            self.asked_since = now
         self.unanswered += 1
         self._tries += 1
         match self.state:
@@ -402,6 +410,20 @@ class KnownWay:
                 self._fail(now, f"{MAX_FIRST_CHECKS} checks had no answer")
         else:
             return False
+        return True
+
+    def expire_early(self, now: float, others: Iterable[KnownWay]) -> bool:
+        """
+        Fail if several checks had no answer, and another way answered since.
+
+        @param others: those that would do instead.
+        @return: whether the way failed by this.
+        """
+        is_mute = self.unanswered >= MUTE_AFTER and now >= self.asked_since + MUTE_FOR
+        is_due = self.state is WayState.SUCCEEDED and is_mute
+        if not is_due or all((each.last_answered or 0) <= self.asked_since for each in others):
+            return False
+        self._fail(now, f"{self._silence(now)}, and another way answers")
         return True
 
     def taken(self, now: float) -> None:

@@ -17,7 +17,7 @@ from atmosphere.network.stun.message import BINDING, Class, decode_message
 
 from .checks import Answer
 from .exchange import PathOffer, next_offer
-from .known_way import DISTRUST_AFTER, KnownWay, WayState
+from .known_way import DISTRUST_AFTER, SUSPECT_AFTER, KnownWay, WayState
 from .path_state import PathState
 from .reports import ObservedAddress, PathChanged, PathEvent, PathRestored, PathSilent
 from .selection import PathPolicy, Rule, is_allowed, select
@@ -276,7 +276,7 @@ class Paths(PathState):
         """
         self._advance(now)
         for known in self._ways:
-            if known.expire(now):
+            if known.expire(now) or known.expire_early(now, self._instead_of(known)):
                 self.decisions.note(now, known.way, f"failed: {known.reason}")
         self._review(now)
 
@@ -287,6 +287,21 @@ class Paths(PathState):
         return self.events.popleft() if self.events else None
 
     # ---------------------------------------------------------------- insides
+
+    def _instead_of(self, known: KnownWay) -> list[KnownWay]:
+        """
+        List the ways that would carry data if the active one failed.
+        """
+        if known.way != self.active or known.unanswered < SUSPECT_AFTER:
+            return []
+        policy = self._checker.policy
+        return [
+            each
+            for each in self._ways
+            if each is not known
+            and each.state is WayState.SUCCEEDED
+            and is_allowed(each.way, policy, self._has_been_direct)
+        ]
 
     def _advance(self, now: float) -> None:
         """

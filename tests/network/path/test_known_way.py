@@ -319,6 +319,29 @@ class StateTests(SynchronousTestCase):
         self.assertIsNone(known.rtt)
         self.assertIsNone(known.trusted_until)
 
+    def test_distrust_early(self) -> None:
+        """
+        With another way that answered since, five checks and 1.2 s without an answer
+        are enough; one that answered before, or fewer checks, are not.
+        """
+        known, other = succeeded(), relayed()
+        answer(other, 4.0)
+        known.due = 4.0
+        for now in (4.0, 4.2, 4.4, 4.6):
+            known.check_sent(now)
+        answer(other, 4.7)
+        self.assertFalse(known.expire_early(5.3, [other]))
+        known.check_sent(4.8)
+        self.assertFalse(known.expire_early(5.1, [other]))
+        other.last_answered = 4.0
+        for others in ([other], []):
+            self.assertFalse(known.expire_early(5.3, others))
+        other.last_answered = 4.7
+        self.assertTrue(known.expire_early(5.3, [other]))
+        self.assertIs(known.state, WayState.FAILED)
+        self.assertIn("another way answers", known.reason)
+        self.assertFalse(known.expire_early(9.0, [other]))
+
     def test_answer_clears_suspicion(self) -> None:
         """
         One answer, and all is well.

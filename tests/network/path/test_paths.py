@@ -242,6 +242,23 @@ class ChoiceTests(SynchronousTestCase):
         self.assertEqual((pair.a.active, pair.b.active), (TO_B, TO_A))
         self.assertFalse(pair.a.is_silent)
 
+    def test_direct_dies_while_data_flow(self) -> None:
+        """
+        When data flow and the direct way dies they are on the relay within 2.5 s.
+        """
+        pair = Pair()
+        pair.open()
+        pair.stream("a", 0.05, pair.now + 60)
+        pair.stream("b", 0.05, pair.now + 60)
+        pair.run(5.0)
+        start = pair.now
+        pair.cut(TO_A, TO_B)
+        pair.run(7.0)
+        for name, relay in (("a", RELAY_TO_B), ("b", RELAY_TO_A)):
+            ((at, way),) = pair.changes(name, start)
+            self.assertEqual(way, relay)
+            self.assertLessEqual(at - start, 2.5)
+
     def test_silence_and_return(self) -> None:
         """
         When everything is dead the owner is told once, and told again within
