@@ -201,4 +201,4 @@ def status_of(outcome: Outcome) -> int:
 
     if not outcome.is_connected:
         return 3
-    return int(outcome.prospect is Prospect.DIRECT and outcome.direct < len(outcome.runs))
+    return int(outcome.prospect is not Prospect.RELAYED and outcome.direct < len(outcome.runs))

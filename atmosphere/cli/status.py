@@ -113,5 +113,12 @@ def describe(answer: dict[str, Any]) -> list[str]:
         lines.append("relay      none")
     peers = answer.get("peers") or {}
     lines.append(f"peers      {peers.get('connected', 0)} of {peers.get('known', 0)} connected")
+    guessing = answer.get("port_guessing") or {}
+    if guessing.get("bursts"):
+        lines.append(
+            f"guessing   {guessing.get('hits', 0)} of {guessing['bursts']} tries to guess the port"
+            f" of a NAT; {guessing.get('sockets_opened', 0)} sockets opened,"
+            f" {guessing.get('probes_sent', 0)} probes sent"
+        )
     lines.extend(f"warning    {shown(text, 1000)}" for text in answer.get("warnings") or [])
     return lines

@@ -139,7 +139,7 @@ class Prospect(Enum):
     What the two NATs of a pair allow.
 
     C{HARD} is one that chooses a port for each destination before one that lets in
-    answers alone: direct only for who guesses ports.
+    answers alone: direct for who guesses ports, as nodes do.
     """
 
     DIRECT = "direct"

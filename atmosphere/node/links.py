@@ -31,7 +31,7 @@ from atmosphere.rate import TokenBucket
 
 from .apart import ApartLinks
 from .mesh import NodeMesh
-from .ports import NodePorts
+from .predicting import PortGuesses
 from .relays import RelaySet
 from .surroundings import Surroundings
 from .unnamed import Judge, UnnamedDials
@@ -66,6 +66,7 @@ class NodeLinks:
     @ivar on_path: called when a link's paths changed.
     @ivar policy: which paths may be used.
     @ivar budget: how many checks may be sent, knocks among them.
+    @ivar guesses: finds the ports of NATs that take another one for each peer.
     @ivar history: what came of dialling each peer, and how its links ended.
     """
 
@@ -93,12 +94,14 @@ class NodeLinks:
         self._clock = EngineClock(reactor)
         self._mesh = mesh
         self._surroundings = surroundings
+        self._ports = surroundings.ports
         self._entropy = entropy
         self.policy = policy
         self.budget = TokenBucket(CHECKS_PER_SECOND, CHECKS_PER_SECOND)
         self._apart = ApartLinks(reactor, self._dial_apart)
         self._unnamed = UnnamedDials(self._dial_apart)
         self.endpoint = LinkEndpoint(reactor, key, instance, self, entropy=entropy)
+        self.guesses = PortGuesses(self._ports, self.endpoint.datagrams_received, self._clock.now)
 
     @property
     def _relays(self) -> RelaySet:
@@ -106,13 +109,6 @@ class NodeLinks:
         The relays, once the node has them.
         """
         return self._surroundings.relays
-
-    @property
-    def _ports(self) -> NodePorts:
-        """
-        The UDP ports.
-        """
-        return self._surroundings.ports
 
     # Dialling.
 
@@ -317,7 +313,7 @@ class NodeLinks:
         Send datagrams by a way.
         """
         if isinstance(way, DirectWay):
-            self._surroundings.ports.send(way.address, datagrams)
+            self.guesses.send(way, datagrams)
         else:
             self._relays.send(way, datagrams)
 
@@ -400,6 +396,7 @@ class NodeLinks:
             self.note(
                 link.peer, "linked: we dialled" if link.is_dialler else "linked: it dialled us"
             )
+        self.guesses.link_connected(link)
         self._tell_addresses(link)  # a dialler's offer left with its proof, and may be old by now
         if link.is_apart:
             self._apart.connected(link)
@@ -413,6 +410,7 @@ class NodeLinks:
         Note the end of a link.
         """
         self._log.info("the link with {peer} ended: {reason}", peer=link.peer.short, reason=reason)
+        self.guesses.link_closed(link)
         if link.membership is not None and self._mesh.has(link.peer):
             self.history.keep(link.peer, link.core.paths.decisions)
             self.note(link.peer, f"a link ended: {reason}")
@@ -442,6 +440,7 @@ class NodeLinks:
                     reason=failure.value,
                 )
             )
+        self.guesses.path_event(link, event)
         for listener in list(self.on_path):
             listener(link, event)
 

@@ -20,6 +20,7 @@ from atmosphere.addresses import TransportAddress
 from atmosphere.errors import ListenError
 from atmosphere.network.path.ways import DirectWay, Way
 from atmosphere.network.stun.client import OpenPort, StunClient
+from atmosphere.network.udp.port import PinnedPort
 from atmosphere.network.udp.shared_port import (
     PORT,
     NoSuchAddressError,
@@ -157,6 +158,18 @@ class NodePorts:
             return partial(shared.detach, protocol)
 
         return {is_ipv6: partial(share, shared) for is_ipv6, shared in self._shared.items()}
+
+    def open_pinned(self, port: PinnedPort) -> int:
+        """
+        Open one more port, beside that for IPv4: for one address alone.
+
+        @return: its number.
+        @raise ListenError: there is none.
+        """
+        listening = self._listening.get(False)
+        if listening is None:
+            raise ListenError("there is no IPv4 port")
+        return port.open(self._reactor, _host_of(listening).host)
 
     @property
     def bound(self) -> list[str]:

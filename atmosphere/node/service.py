@@ -246,6 +246,7 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
         """
         if services is not None:
             await services
+        await self.links.guesses.stop()
         await self.surroundings.ports.stop()
 
     def when_started(self) -> Deferred[None]:

@@ -81,6 +81,7 @@ class Standing:
             "relay": relays[0] if relays else None,
             "relays": relays,
             "peers": {"known": len(others), "connected": connected},
+            "port_guessing": self._links.guesses.status(),
             "warnings": warnings,
         }
 

@@ -139,8 +139,11 @@ class Checker:
         @return: the way, brought up to date, and the answer; C{None} if it
             answers nothing.
         """
+        is_guessed = self.conversation.is_probe(message.transaction_id)
         answer = self.conversation.read_answer(data, message, way)
         known = self._ways.get(way)
+        if known is None and is_guessed and answer is not None:
+            known = self._ways.learn(way, keep=self.active)
         if answer is None or known is None:
             return None
         known.check_answered(

@@ -149,12 +149,36 @@ class CheckConversation:
         self._entropy = entropy
         self._tie_breaker = int.from_bytes(entropy(8), "big")
         self._outstanding: dict[bytes, _Outstanding] = {}
+        self._probes: dict[bytes, _Outstanding] = {}
 
     def is_waiting_for(self, transaction_id: bytes) -> bool:
         """
         Say whether a response with that transaction ID is ours.
         """
-        return transaction_id in self._outstanding
+        return transaction_id in self._outstanding or transaction_id in self._probes
+
+    def is_probe(self, transaction_id: bytes) -> bool:
+        """
+        Say whether a response with that transaction ID answers a probe.
+        """
+        return transaction_id in self._probes
+
+    def new_probe(self, way: Way, now: float, *, priority: int) -> bytes:
+        """
+        Write a small check to an address that was guessed.
+
+        The many of a burst are kept apart, and until L{forget_probes}.
+        """
+        check = self.new_check(way, now, is_full=False, priority=priority)
+        transaction_id = check[8:20]
+        self._probes[transaction_id] = self._outstanding.pop(transaction_id)
+        return check
+
+    def forget_probes(self) -> None:
+        """
+        Wait for the answers to probes no longer.
+        """
+        self._probes.clear()
 
     def new_check(self, way: Way, now: float, *, is_full: bool, priority: int) -> bytes:
         """
@@ -230,10 +254,11 @@ class CheckConversation:
         A response by another way, or not rightly signed, is as if it had not
         come: the check goes on waiting.
         """
-        check = self._outstanding.get(message.transaction_id)
+        waiting = self._probes if self.is_probe(message.transaction_id) else self._outstanding
+        check = waiting.get(message.transaction_id)
         if check is None or check.way != way or not verify_integrity(data, check.key):
             return None
-        del self._outstanding[message.transaction_id]
+        del waiting[message.transaction_id]
         if message.message_class is not Class.SUCCESS_RESPONSE or message.method != BINDING:
             return None
         observed = message.get(XOR_MAPPED_ADDRESS) if isinstance(way, DirectWay) else None

@@ -100,6 +100,7 @@ class LinkStory:
     @ivar decisions: the last ones, oldest first.
     @ivar is_silent: no way answers at present.
     @ivar is_near: both sides were seen at the same public address.
+    @ivar guessing: what became of guessing ports; C{None} where that is no matter.
     """
 
     ways: tuple[WayStory, ...]
@@ -107,6 +108,7 @@ class LinkStory:
     decisions: tuple[Decision, ...] = ()
     is_silent: bool = False
     is_near: bool = False
+    guessing: str | None = None
 
     @property
     def active(self) -> WayStory | None:

@@ -18,6 +18,7 @@ from .decisions import Decisions
 from .exchange import PathOffer
 from .explain import LinkStory, tell_ways
 from .known_way import KnownWay
+from .prediction import Prediction
 from .reports import PathEvent, WayReport, report_ways
 from .selection import PathPolicy, is_allowed
 from .way_table import WayTable
@@ -37,6 +38,7 @@ class PathState:
     @ivar decisions: the last ones, oldest first.
     @ivar is_silent: no way answers at present.
     @ivar events: what C{next_event} is still to hand out.
+    @ivar prediction: guesses ports, where that is allowed.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class PathState:
         @param rules: what is known of ourselves, to judge the peer's addresses.
         """
         self.is_dialler = is_dialler
+        self._entropy = entropy
+        self.prediction: Prediction | None = None
         self.remote_offer: PathOffer | None = None
         self.active: Way | None = None
         self.decisions = Decisions()
@@ -130,4 +134,6 @@ class PathState:
             now=now,
         )
         policy = self._checker.policy
-        return LinkStory(ways, policy, tuple(self.decisions), self.is_silent, self.is_near)
+        guessing = None if self.prediction is None else self.prediction.story(now)
+        told = tuple(self.decisions)
+        return LinkStory(ways, policy, told, self.is_silent, self.is_near, guessing)

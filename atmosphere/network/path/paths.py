@@ -12,13 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from atmosphere.errors import DecodeError
+from atmosphere.identity import NodeID
 from atmosphere.network.nat.candidates import AddressRules, Candidate
+from atmosphere.network.nat.port_prediction import PredictionBudget
 from atmosphere.network.stun.message import BINDING, Class, decode_message
 
 from .checks import Answer
 from .exchange import PathOffer, next_offer
 from .known_way import DISTRUST_AFTER, SUSPECT_AFTER, KnownWay, WayState
 from .path_state import PathState
+from .prediction import Prediction
 from .reports import ObservedAddress, PathChanged, PathEvent, PathRestored, PathSilent
 from .selection import PathPolicy, Rule, is_allowed, select
 from .ways import DirectWay, Way
@@ -39,6 +42,22 @@ class Paths(PathState):
     """
 
     # -------------------------------------------------------------- the owner
+
+    def may_predict(self, peer: NodeID, budget: PredictionBudget, now: float) -> None:
+        """
+        Let ports be guessed from now on, where a NAT makes that necessary.
+        """
+        self.prediction = Prediction(
+            self._ways,
+            self._checker,
+            self.decisions,
+            self.events,
+            peer=peer,
+            budget=budget,
+            entropy=self._entropy,
+            is_dialler=self.is_dialler,
+        )
+        self.prediction.offers_changed(self._offered, self.remote_offer, now)
 
     def local_offer(
         self,
@@ -140,6 +159,8 @@ class Paths(PathState):
         self.remote_offer = offer
         is_restart = self._checker.take_credentials(offer)
         self._begin(now, is_restart=is_restart, is_our_doing=False)
+        if self.prediction is not None:
+            self.prediction.offers_changed(self._offered, offer, now)
 
     def new_local_candidates(
         self,
@@ -165,6 +186,8 @@ class Paths(PathState):
         self.decisions.note(now, None, "our own addresses changed")
         if self._checker.is_open and (before is None or offer.candidates != before.candidates):
             self._begin(now, is_restart=True)
+        if self.prediction is not None:
+            self.prediction.offers_changed(offer, self.remote_offer, now)
         return offer
 
     def set_policy(self, policy: PathPolicy, now: float) -> None:
@@ -253,7 +276,8 @@ class Paths(PathState):
                 self._quiet_at = None
                 active.hurry(now, QUIET_AFTER)
         is_hurried = self.is_silent and now - self._silent_since < HURRY_FOR
-        return self._checker.datagrams_to_send(now, is_hurried=is_hurried)
+        ready = self._checker.datagrams_to_send(now, is_hurried=is_hurried)
+        return ready if self.prediction is None else ready + self.prediction.datagrams_to_send()
 
     def get_timer(self) -> float | None:
         """
@@ -263,12 +287,14 @@ class Paths(PathState):
             return None
         earliest = self._checker.next_time()
         silent_at = None if self.is_silent else self._last_proof + DISTRUST_AFTER
-        for each in (self._quiet_at, silent_at):
+        guess_at = None if self.prediction is None else self.prediction.get_timer()
+        for each in (self._quiet_at, silent_at, guess_at):
             if each is not None and (earliest is None or each < earliest):
                 earliest = each
         if earliest is None or earliest > self._last_call:
             return earliest
-        return self._checker.wait_for_budget(self._last_call)
+        wait = self._checker.wait_for_budget(self._last_call)
+        return wait if guess_at is None else min(wait, guess_at)
 
     def handle_timer(self, now: float) -> None:
         """
@@ -279,6 +305,8 @@ class Paths(PathState):
             if known.expire(now) or known.expire_early(now, self._instead_of(known)):
                 self.decisions.note(now, known.way, f"failed: {known.reason}")
         self._review(now)
+        if self.prediction is not None:
+            self.prediction.handle_timer(now)
 
     def next_event(self) -> PathEvent | None:
         """
@@ -376,6 +404,8 @@ class Paths(PathState):
         """
         if not self._checker.is_open:
             return
+        if self.prediction is not None:
+            self.prediction.review(now)
         choice = select(
             self.active,
             [known.measurement(now) for known in self._ways],

@@ -163,7 +163,7 @@ def _without_relay(story: LinkStory, here: Side, there: Side) -> list[str]:
             " in (no hairpinning): put them on one network, or use IPv6; a forwarded port helps"
             " only on the router that has that address"
         ]
-    return _about_nats(here, there, name)
+    return _about_nats(here, there, name, story.guessing)
 
 
 def _about_addresses(refused: list[WayStory], name: str) -> str:
@@ -209,13 +209,18 @@ def _forward(here: Side, there: Side) -> str:
     )
 
 
-def _about_nats(here: Side, there: Side, name: str) -> list[str]:
+def _about_nats(here: Side, there: Side, name: str, guessing: str | None) -> list[str]:
     """
     Say what to do when no direct way ever answered.
+
+    @param guessing: how it stands with guessing ports.
     """
     match here.has_stable_port, there.has_stable_port:
         case False, False:
-            fact = "both NATs are address-dependent: each takes another port for each peer"
+            fact = (
+                "both NATs are address-dependent: each takes another port for each peer, so that"
+                " neither's can be guessed"
+            )
         case False, True:
             fact = (
                 f"this side's NAT is address-dependent: it takes another port for each peer; that"
@@ -241,7 +246,8 @@ def _about_nats(here: Side, there: Side, name: str) -> list[str]:
                 "a NAT or firewall on either side lets nothing in: `atmosphere network` on both"
                 f" machines says which. To be sure, {_forward(here, there)}"
             ]
-    return [f"{fact}; {_forward(here, there)}", "IPv6 on both sides would do without"]
+    found = [f"{fact}; {_forward(here, there)}", "IPv6 on both sides would do without"]
+    return found if guessing is None else [found[0], guessing, found[1]]
 
 
 def _without_link(here: Side, there: Side) -> list[str]:

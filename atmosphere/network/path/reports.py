@@ -20,6 +20,10 @@ __all__ = [
     "PathEvent",
     "PathRestored",
     "PathSilent",
+    "PredictionHeard",
+    "PredictionSaid",
+    "SocketsKept",
+    "SocketsWanted",
     "WayReport",
     "report_ways",
 ]
@@ -75,7 +79,63 @@ class ObservedAddress:
     address: TransportAddress
 
 
-PathEvent: TypeAlias = PathChanged | PathSilent | PathRestored | ObservedAddress
+@dataclass(frozen=True, slots=True)
+class PredictionSaid:
+    """
+    The peer is to be told this, about guessing ports.
+
+    @ivar payload: see L{atmosphere.network.path.consent}.
+    """
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionHeard:
+    """
+    The peer says this, about guessing ports. It comes in line with its offers.
+
+    @ivar payload: likewise.
+    """
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SocketsWanted:
+    """
+    So many sockets are to be opened towards an address, each for a way of its own.
+    The owner says which by C{Prediction.sockets_opened}.
+
+    @ivar target: the only address that they send to and hear.
+    @ivar count: how many, besides those that there are.
+    """
+
+    target: TransportAddress
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SocketsKept:
+    """
+    Of the sockets that were opened for this link only these are needed any more.
+
+    @ivar ports: their local ports.
+    """
+
+    ports: frozenset[int]
+
+
+PathEvent: TypeAlias = (
+    PathChanged
+    | PathSilent
+    | PathRestored
+    | ObservedAddress
+    | PredictionSaid
+    | PredictionHeard
+    | SocketsWanted
+    | SocketsKept
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,13 @@ class WayTable:
         once = [each for each in self if each.has_answered and each.state is not WayState.LOST]
         return max(once, key=lambda each: each.last_answered or 0.0, default=None)
 
+    def drop(self, way: Way) -> None:
+        """
+        Let go of a way.
+        """
+        self.is_touched = True
+        self._ways.pop(way, None)
+
     def _count(self, *, is_direct: bool) -> int:
         """
         Count the ways of one class.

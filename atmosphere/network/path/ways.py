@@ -21,12 +21,15 @@ __all__ = ["DirectWay", "RelayedWay", "Way", "way_source", "way_text"]
 @dataclass(frozen=True, slots=True)
 class DirectWay:
     """
-    UDP from our socket of that address family straight to an address.
+    UDP from a socket of ours straight to an address.
 
     @ivar address: the peer's, or its NAT's.
+    @ivar socket: the local port of a socket that is there for this way alone; C{None}
+        for the one that all share in that address family.
     """
 
     address: TransportAddress
+    socket: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,10 @@ def way_text(way: Way | None) -> str:
     match way:
         case None:
             return "no way"
-        case DirectWay(address):
+        case DirectWay(address, None):
             return str(address)
+        case DirectWay(address, socket):
+            return f"{address} from port {socket}"
         case RelayedWay(relay):
             return f"relay {relay}"
         case never:

@@ -18,6 +18,7 @@ from atmosphere import wire
 from atmosphere.errors import AtmosphereError, DecodeError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.network.path.paths import Paths
+from atmosphere.network.path.reports import PredictionHeard, PredictionSaid
 from atmosphere.network.path.ways import Way
 from atmosphere.text import escape_peer_text
 
@@ -29,6 +30,7 @@ from .handshake import (
     Credit,
     Message,
     Offer,
+    Prediction,
     Proof,
     Refused,
     Welcome,
@@ -39,13 +41,7 @@ from .handshake import (
     make_proof,
     proof_holds,
 )
-from .limits import (
-    HANDSHAKE_TIMEOUT,
-    PROOF_TIMEOUT,
-    ControlBudget,
-    HeldEvents,
-    overdue_text,
-)
+from .limits import HANDSHAKE_TIMEOUT, PROOF_TIMEOUT, ControlBudget, HeldEvents, overdue_text
 from .stream_table import StreamTable
 
 __all__ = ["CloseCode", "LinkCore", "Phase"]
@@ -334,7 +330,9 @@ class LinkCore:
         Report what the path layer has to say.
         """
         while (event := self.paths.next_event()) is not None:
-            if self.phase is Phase.CONNECTED:
+            if self.phase is Phase.CONNECTED and isinstance(event, PredictionSaid):
+                self._send(Prediction(event.payload))
+            elif self.phase is Phase.CONNECTED:
                 self._events.append(events.PathReported(event))
 
     def _act_on(self, event: quic_events.QuicEvent | Terminated) -> None:
@@ -458,6 +456,8 @@ class LinkCore:
                 self.close(CloseCode.REFUSED, f"it refused: {self.refusal}")
             case Offer(), Phase.CONNECTED | Phase.PROVED:
                 self._events.append(events.OfferReceived(message.payload))
+            case Prediction(), Phase.CONNECTED | Phase.PROVED:
+                self._events.append(events.PathReported(PredictionHeard(message.payload)))
             case Credit(), Phase.CONNECTED | Phase.PROVED:
                 self.streams.credit(message.stream_id, message.limit)
             case _, Phase.CLOSED:

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from atmosphere import wire
 from atmosphere.errors import DecodeError, IdentityError
 from atmosphere.identity import NodeID, NodeKey
+from atmosphere.network.path.consent import MAX_CONSENT_LENGTH
 
 __all__ = [
     "Credit",
     "Message",
     "Offer",
+    "Prediction",
     "Proof",
     "Refused",
     "Welcome",
@@ -97,7 +99,16 @@ class Credit:
     limit: int
 
 
-Message = Proof | Welcome | Refused | Offer | Credit
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """
+    What the two path layers say to each other before they guess ports.
+    """
+
+    payload: bytes
+
+
+Message = Proof | Welcome | Refused | Offer | Credit | Prediction
 
 
 def _signed(
@@ -157,6 +168,8 @@ def encode_message(message: Message) -> bytes:
             parts = [4, message.payload]
         case Credit():
             parts = [5, message.stream_id, message.limit]
+        case Prediction():
+            parts = [6, message.payload]
     body = wire.encode(parts)
     if len(body) > MAX_MESSAGE_LENGTH:
         raise ValueError(f"a control message of {len(body)} bytes")
@@ -193,9 +206,20 @@ def decode_message(body: bytes) -> Message | None:
     if not isinstance(value, list) or not value or type(value[0]) is not int:
         raise DecodeError("not a control message", section="link §2")
     message = _decode_known(value)
-    if message is None and 1 <= value[0] <= 5:
+    if message is None and 1 <= value[0] <= 6:
         raise DecodeError(f"malformed control message of kind {value[0]}", section="link §2")
     return message
+
+
+def _decode_payload(kind: int, payload: bytes) -> Message | None:
+    """
+    Read what is for the path layer to read.
+
+    @return: C{None} if it is too long.
+    """
+    if kind == 4:
+        return Offer(payload) if len(payload) <= MAX_OFFER_LENGTH else None
+    return Prediction(payload) if len(payload) <= MAX_CONSENT_LENGTH else None
 
 
 def _decode_known(value: list[wire.Value]) -> Message | None:
@@ -213,9 +237,8 @@ def _decode_known(value: list[wire.Value]) -> Message | None:
                 return Welcome(instance, chain)
         case [3, str(reason)]:
             return Refused(reason[:200])
-        case [4, bytes(payload)]:
-            if len(payload) <= MAX_OFFER_LENGTH:
-                return Offer(payload)
+        case [4 | 6 as kind, bytes(payload)]:
+            return _decode_payload(kind, payload)
         case [5, int(stream_id), int(limit)]:
             if 0 <= stream_id < 1 << 62 and 0 <= limit < 1 << 62:
                 return Credit(stream_id, limit)

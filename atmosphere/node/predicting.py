@@ -1,0 +1,205 @@
+# -*- test-case-name: tests.node.test_predicting -*-
+"""
+Where a node's links guess ports: who may, within which budget, and the sockets that
+are opened for it.
+
+What is sent when is decided in L{atmosphere.network.path.prediction}.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+
+from atmosphere.errors import DecodeError, ListenError
+from atmosphere.network.nat.port_prediction import PredictionBudget
+from atmosphere.network.path.consent import decode_consent
+from atmosphere.network.path.reports import (
+    PathEvent,
+    PredictionHeard,
+    SocketsKept,
+    SocketsWanted,
+)
+from atmosphere.network.path.ways import DirectWay, Way
+from atmosphere.network.quic.connection import Link
+from atmosphere.network.quic.core import CloseCode
+from atmosphere.network.udp.port import PinnedPort
+
+from .api import JSON
+from .ports import NodePorts
+
+__all__ = ["PortGuesses", "most_sockets"]
+
+
+def most_sockets() -> int:
+    """
+    Say how many sockets a burst may open: a quarter of the descriptors we may have.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2**16 if soft == resource.RLIM_INFINITY else soft // 4
+
+
+@dataclass(slots=True)
+class _Own:
+    """
+    A socket that is there for one way of one link.
+    """
+
+    link: Link
+    way: DirectWay
+    port: PinnedPort
+
+
+class PortGuesses:
+    """
+    Guesses ports for all links of a node.
+
+    @ivar budget: what all of them may do together.
+    """
+
+    def __init__(
+        self,
+        ports: NodePorts,
+        deliver: Callable[[Way, Sequence[bytes]], None],
+        now: Callable[[], float],
+        max_sockets: int | None = None,
+    ) -> None:
+        """
+        @param ports: the node's own; sockets are opened on the same interface.
+        @param deliver: takes datagrams for links.
+        @param now: says engine time.
+        @param max_sockets: of a burst; by default L{most_sockets}.
+        """
+        self.budget = PredictionBudget(most_sockets() if max_sockets is None else max_sockets)
+        self._ports = ports
+        self._deliver = deliver
+        self._now = now
+        self._own: dict[int, _Own] = {}
+
+    def link_connected(self, link: Link) -> None:
+        """
+        Let a link to a member guess.
+        """
+        if link.membership is not None:
+            paths = link.core.paths
+            link.call_core(paths.may_predict, link.peer, self.budget, link.now())
+
+    def link_closed(self, link: Link) -> None:
+        """
+        Close what was open for a link.
+        """
+        if link.core.paths.prediction is not None:
+            link.core.paths.prediction.stop()
+        if any(own.link is link for own in self._own.values()):
+            link.call_soon(self._close_of, link, frozenset())  # its last words are still to be sent
+
+    def stop(self) -> Deferred[Any]:
+        """
+        Close everything.
+
+        @return: fires when all is closed. Cancelling it has no effect.
+        """
+        return DeferredList(self._close(list(self._own.values())))
+
+    def send(self, way: DirectWay, datagrams: Sequence[bytes]) -> None:
+        """
+        Send by the socket of a way, or by the one that all share; datagrams of a way
+        whose socket is closed are lost.
+        """
+        if way.socket is None:
+            self._ports.send(way.address, datagrams)
+            return
+        own = self._own.get(way.socket)
+        if own is not None and own.way == way:
+            own.port.send(datagrams)
+
+    def path_event(self, link: Link, event: PathEvent) -> None:
+        """
+        Do what a link wants for guessing.
+        """
+        if isinstance(event, PredictionHeard):
+            self._heard(link, event.payload)
+        elif isinstance(event, SocketsWanted):
+            self._open(link, event)
+        elif isinstance(event, SocketsKept):
+            self._close_of(link, event.ports)
+
+    def status(self) -> JSON:
+        """
+        Say what was used of the budget, and what is open.
+        """
+        now = self._now()
+        counters = self.budget.counters
+        return {
+            "bursts": counters.bursts,
+            "hits": counters.hits,
+            "sockets_opened": counters.sockets,
+            "probes_sent": counters.probes,
+            "is_running": self.budget.is_held(now),
+            "sockets_open": len(self._own),
+            "mappings_last_minute": self.budget.mappings(now),
+        }
+
+    # Inside.
+
+    def _heard(self, link: Link, payload: bytes) -> None:
+        """
+        Take what a peer says about it.
+        """
+        prediction = link.core.paths.prediction
+        try:
+            message = decode_consent(payload)
+        except DecodeError as error:
+            link.close(str(error), CloseCode.VIOLATED)
+            return
+        if message is not None and prediction is not None:
+            link.call_core(prediction.heard, message, link.now())
+
+    def _open(self, link: Link, wanted: SocketsWanted) -> None:
+        """
+        Open sockets towards an address.
+        """
+        prediction = link.core.paths.prediction
+        opened: list[int] = []
+        error: str | None = None
+        while error is None and len(opened) < wanted.count:
+            port = PinnedPort((wanted.target.host, wanted.target.port), self._received)
+            try:
+                number = self._ports.open_pinned(port)
+            except ListenError as failed:
+                error = str(failed)
+                break
+            self._own[number] = _Own(link, DirectWay(wanted.target, number), port)
+            opened.append(number)
+        if prediction is not None and link.is_open:
+            link.call_core(prediction.sockets_opened, opened, link.now(), error)
+        else:
+            self._close([self._own[number] for number in opened])
+
+    def _received(self, port: PinnedPort, datagrams: Sequence[bytes]) -> None:
+        """
+        Hand on what came by one of the sockets.
+        """
+        own = self._own.get(port.number)
+        if own is not None and own.port is port:
+            self._deliver(own.way, datagrams)
+
+    def _close_of(self, link: Link, kept: frozenset[int]) -> None:
+        """
+        Close the sockets of a link.
+
+        @param kept: but for these.
+        """
+        self._close([o for o in self._own.values() if o.link is link and o.port.number not in kept])
+
+    def _close(self, owned: Sequence[_Own]) -> list[Deferred[object]]:
+        """
+        Close sockets.
+        """
+        for own in owned:
+            self._own.pop(own.port.number, None)
+        return [own.port.close() for own in owned]

@@ -1,0 +1,211 @@
+"""
+Tests of L{atmosphere.node.predicting}: whole nodes behind simulated NATs that ordinary
+checks do not get through.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from atmosphere.network.nat.port_prediction import MAX_PROBES
+from atmosphere.network.path.ways import DirectWay
+from atmosphere.network.quic.connection import Link
+from atmosphere.node.predicting import most_sockets
+from atmosphere.testing.machine import Machine
+from atmosphere.testing.mesh import MemoryMesh
+from atmosphere.testing.nat import (
+    ADDRESS_RESTRICTED,
+    CGNAT,
+    FULL_CONE,
+    PORT_RESTRICTED,
+    SYMMETRIC,
+    NatBehaviour,
+)
+
+SEEDS = range(20)
+
+
+class _Homes:
+    """
+    Portland and Seattle, in one mesh, each behind a NAT of its own.
+    """
+
+    def __init__(self, one: NatBehaviour, two: NatBehaviour, seed: int = 1) -> None:
+        self.clock = Clock()
+        self.mesh = MemoryMesh(self.clock, seed=seed, latency=0.02)
+        self.mesh.node("portland", behind=one)
+        self.mesh.node("seattle", behind=two)
+        self.portland, self.seattle = self.mesh.machines.values()
+
+    @property
+    def link(self) -> Link:
+        """
+        The link at seattle.
+        """
+        found = self.seattle.service.links.link_to(self.portland.key.node_id)
+        assert found is not None
+        return found
+
+    def status(self, machine: Machine) -> dict[str, Any]:
+        """
+        Say what a machine's node did.
+        """
+        return machine.service.links.guesses.status()
+
+    def until_direct(self, limit: float) -> float | None:
+        """
+        Let time pass until data goes directly from both.
+
+        @return: how long it took.
+        """
+        began = self.clock.seconds()
+        while self.clock.seconds() - began < limit:
+            ways = []
+            for one, two in ((self.portland, self.seattle), (self.seattle, self.portland)):
+                link = one.service.links.link_to(two.key.node_id)
+                ways.append(None if link is None else link.core.paths.active)
+            if all(isinstance(way, DirectWay) for way in ways):
+                return self.clock.seconds() - began
+            self.mesh.advance(0.02)
+        return None
+
+
+class HomesTests(SynchronousTestCase):
+    """
+    Two homes of different kinds.
+    """
+
+    def homes(self, one: NatBehaviour, two: NatBehaviour, seed: int = 1) -> _Homes:
+        """
+        Make the homes, which are gone at the test's end.
+        """
+        homes = _Homes(one, two, seed)
+        self.addCleanup(homes.mesh.stop)
+        return homes
+
+    def test_hard_pairs(self) -> None:
+        """
+        Each way round, with each NAT that lets in answers alone, the two become direct
+        within 3 s, by one socket of up to 256 and at most 1,500 probes.
+        """
+        for seed in SEEDS:
+            easy = PORT_RESTRICTED if seed % 2 else CGNAT
+            for one, two in ((SYMMETRIC, easy), (easy, SYMMETRIC)):
+                homes = _Homes(one, two, seed)
+                took = homes.until_direct(3.0)
+                self.assertIsNotNone(took, (seed, one.mapping))
+                hard, other = homes.portland, homes.seattle
+                if two is SYMMETRIC:
+                    hard, other = other, hard
+                opened, probed = homes.status(hard), homes.status(other)
+                self.assertEqual((opened["bursts"], opened["sockets_opened"]), (1, 256))
+                self.assertEqual((opened["probes_sent"], probed["sockets_opened"]), (0, 0))
+                self.assertLessEqual(probed["probes_sent"], MAX_PROBES)
+                homes.mesh.advance(0.2)
+                link = hard.service.links.link_to(other.key.node_id)
+                assert link is not None
+                way = link.core.paths.active
+                assert isinstance(way, DirectWay)
+                # The shared port has a mapping towards the peer too, and may be hit.
+                least = int(way.socket is not None)
+                self.assertTrue(least <= homes.status(hard)["sockets_open"] <= 8, seed)
+                homes.mesh.stop()
+
+    def test_easy_pairs(self) -> None:
+        """
+        Where the other NAT lets in more than answers, checks suffice.
+        """
+        for easy in (FULL_CONE, ADDRESS_RESTRICTED):
+            for pair in ((SYMMETRIC, easy), (easy, SYMMETRIC)):
+                homes = self.homes(*pair)
+                self.assertIsNotNone(homes.until_direct(3.0))
+                homes.mesh.advance(30)
+                for machine in (homes.portland, homes.seattle):
+                    self.assertEqual(homes.status(machine)["bursts"], 0)
+
+    def test_two_hard_ones(self) -> None:
+        """
+        Between two such NATs nothing is guessed, and C{why} says so and what helps.
+        """
+        homes = self.homes(SYMMETRIC, SYMMETRIC)
+        homes.mesh.advance(30)
+        for machine in (homes.portland, homes.seattle):
+            self.assertEqual(homes.status(machine)["bursts"], 0)
+        why = homes.seattle.service.why("portland")
+        self.assertIn("through a relay", why["summary"])
+        self.assertIn("both NATs are address-dependent", why["help"][0])
+        self.assertIn("neither", why["help"][0])
+        self.assertIn("forward UDP port 7777", why["help"][0])
+
+    def test_stream(self) -> None:
+        """
+        What is sent on the way leaves and arrives by the one socket: pings come back.
+        """
+        homes = self.homes(SYMMETRIC, PORT_RESTRICTED)
+        homes.until_direct(3.0)
+        for one, peer in ((homes.seattle, "portland"), (homes.portland, "seattle")):
+            run = one.service.ping(
+                peer, count=5, interval=1.0, timeout=5.0, until_direct=False, emit=lambda _: None
+            )
+            summary = homes.mesh.result(run, 60)
+            self.assertEqual((summary["received"], summary["path"]["kind"]), (5, "punched"))
+        homes.mesh.advance(600)
+        self.assertIsInstance(homes.link.core.paths.active, DirectWay)
+
+    def test_link_ends(self) -> None:
+        """
+        When the link ends its socket is closed.
+        """
+        homes = self.homes(SYMMETRIC, PORT_RESTRICTED)
+        homes.until_direct(3.0)
+        self.assertGreaterEqual(homes.status(homes.portland)["sockets_open"], 1)
+        homes.link.close("enough")
+        homes.mesh.advance(0.5)
+        self.assertEqual(homes.status(homes.portland)["sockets_open"], 0)
+
+    def test_node_stops(self) -> None:
+        """
+        When the node stops in the middle of a burst all sockets are closed.
+        """
+        homes = self.homes(SYMMETRIC, PORT_RESTRICTED)
+        service = homes.portland.service
+        while not homes.status(homes.portland)["sockets_open"]:
+            homes.mesh.advance(0.01)
+        homes.mesh.advance(0.05)
+        kernel = homes.portland.host.kernel
+        many = len(kernel.sockets)
+        self.assertGreater(many, 100)
+        stopped = service.stopService()
+        homes.mesh.result(stopped, 10)
+        homes.mesh.advance(1)
+        self.assertLess(len(kernel.sockets), 10)
+        self.assertEqual(homes.status(homes.portland)["sockets_open"], 0)
+
+    def test_status(self) -> None:
+        """
+        The status says what was used of the budget.
+        """
+        homes = self.homes(SYMMETRIC, PORT_RESTRICTED)
+        homes.until_direct(3.0)
+        homes.mesh.advance(1.0)
+        told = homes.portland.service.status()["port_guessing"]
+        self.assertEqual((told["bursts"], told["hits"], told["sockets_opened"]), (1, 1, 256))
+        self.assertEqual((told["is_running"], told["mappings_last_minute"]), (False, 256))
+        homes.mesh.advance(60)
+        told = homes.portland.service.status()["port_guessing"]
+        self.assertEqual(told["mappings_last_minute"], 0)
+
+
+class LimitTests(SynchronousTestCase):
+    """
+    What the process may have.
+    """
+
+    def test_descriptors(self) -> None:
+        """
+        A burst takes no more than a quarter of the descriptors.
+        """
+        self.assertGreater(most_sockets(), 0)
