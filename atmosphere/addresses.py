@@ -221,7 +221,7 @@ def candidate_refusal(
     if address.port == 0 or (address.port < 1024 and address.port != 443):
         return f"port {address.port} belongs to other services"
     if address in set(own):
-        return "that is our own address"
+        return "it is this machine's own address too"
     packed = address.packed
     inner = ipaddress.ip_address(packed)
     networks = [network for network in own_networks if network.version == inner.version]

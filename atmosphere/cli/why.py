@@ -142,9 +142,7 @@ def _facts(answer: dict[str, Any]) -> Iterator[str]:
     for side, name in ((here, "this node"), (there, _text(answer.get("peer")))):
         facts = []
         if side.get("udp") is not None:
-            facts.append(
-                "STUN servers answer it" if side["udp"] else "no STUN server answers by UDP"
-            )
+            facts.append("UDP works" if side["udp"] else "no UDP: no STUN server answers")
         if side.get("stable_port") is not None:
             facts.append(
                 "others see it at one port"

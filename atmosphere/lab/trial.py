@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any, Protocol
 
 from atmosphere.errors import AtmosphereError, LinkError, NotRunningError
+from atmosphere.network.stun.behavior import Dependence
 
 from .behavior import describe
 from .internet import Home, Internet
@@ -237,18 +238,22 @@ class _Node:
 
     def wait_until_measured(self, peer: str) -> None:
         """
-        Wait until it knows how others see it, where that can be known.
+        Wait until it knows how others see it, where that can be known, and that its NAT
+        takes another port for each of them, if it does.
         """
         assert self.running is not None
         if self._kind.expected.udp:
-            self.running.wait_until(lambda: self._is_measured(peer), "a STUN server answered")
+            self.running.wait_until(lambda: self._is_measured(peer), "STUN servers answered")
 
     def _is_measured(self, peer: str) -> bool:
         """
         Ask whether it knows how others see it.
         """
         why = self.why(peer)
-        return why is not None and why["here"]["udp"] is True
+        if why is None or why["here"]["udp"] is not True:
+            return False
+        is_stable = self._kind.expected.mapping is Dependence.ENDPOINT_INDEPENDENT
+        return is_stable or why["here"]["stable_port"] is False
 
     def stop(self) -> None:
         """

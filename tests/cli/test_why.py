@@ -97,7 +97,7 @@ class WhyTests(CommandTestCase):
             "5 % of checks lost, jitter 0.4 ms (75 s ago)",
             "relay wss://relay\\x1b[31m",
             "rule 5.3: a direct way goes before a relayed one",
-            "this node:          STUN servers answer it, its NAT takes another port",
+            "this node:          UDP works, its NAT takes another port",
             "portland:           others see it at one port",
             "just now            203.0.113.7:7777 active: \\x07evil (rule 5.3), 3 times",
             "Decided, the last 12:",

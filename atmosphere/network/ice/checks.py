@@ -120,7 +120,7 @@ class IceChecks:
         Say why an address of the peer's is not tried.
         """
         if address in self.bases:
-            return "that is our own address"
+            return "it is this machine's own address too"
         return self._rules.refusal(address)
 
     def _pair(

@@ -20,7 +20,7 @@ from .known_way import MAX_FIRST_CHECKS, KnownWay, WayState
 from .selection import PathPolicy, Rule, is_allowed
 from .ways import DirectWay, Way
 
-__all__ = ["LinkStory", "Verdict", "WayStory", "rule_words", "tell_ways"]
+__all__ = ["DOUBTFUL_AFTER", "LinkStory", "Verdict", "WayStory", "rule_words", "tell_ways"]
 
 
 class Verdict(Enum):
@@ -38,6 +38,10 @@ class Verdict(Enum):
 
 
 _ORDER = tuple(Verdict)
+
+#: With so many checks without an answer, two seconds and more after the first, why there is
+#: none is said, though more are sent.
+DOUBTFUL_AFTER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class WayStory:
     @ivar has_answered: it ever answered a check, or carried the handshake.
     @ivar is_too_small: it answers, and does not carry data of full size.
     @ivar is_refused: the address filter does not let us send there.
+    @ivar is_doubtful: it has been tried for so long that an answer is not to be expected.
     """
 
     way: Way
@@ -74,6 +79,7 @@ class WayStory:
     has_answered: bool = False
     is_too_small: bool = False
     is_refused: bool = False
+    is_doubtful: bool = False
 
     @property
     def is_active(self) -> bool:
@@ -139,11 +145,13 @@ def rule_words(rule: Rule) -> str:
             assert_never(never)
 
 
-def _origin_words(origin: CandidateType | None) -> str | None:
+def _origin_words(known: KnownWay) -> str | None:
     """
     Say how an address was come by.
     """
-    match origin:
+    if known.is_recalled:
+        return "where it was before"
+    match known.origin:
         case None:
             return None
         case CandidateType.HOST:
@@ -265,7 +273,7 @@ def tell_ways(
             WayStory(
                 known.way,
                 known.kind,
-                _origin_words(known.origin),
+                _origin_words(known),
                 verdict,
                 fact,
                 rule,
@@ -276,6 +284,7 @@ def tell_ways(
                 known.last_heard,
                 known.has_answered,
                 known.is_too_small,
+                is_doubtful=known.unanswered >= DOUBTFUL_AFTER,
             )
         )
     there = {each.way for each in told}

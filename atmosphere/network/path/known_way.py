@@ -71,6 +71,7 @@ class KnownWay:
 
     @ivar way: which.
     @ivar origin: how its address was come by; C{None} for a relayed way.
+    @ivar is_recalled: it was known before the link was, and the peer does not name it now.
     @ivar priority: its rank among those to be checked.
     @ivar state: where it is in its life.
     @ivar reason: why it is there.
@@ -105,6 +106,7 @@ class KnownWay:
         "has_answered",
         "is_called",
         "is_called_in_full",
+        "is_recalled",
         "is_too_small",
         "is_unlikely",
         "last_answered",
@@ -130,7 +132,7 @@ class KnownWay:
         self.trusted_until: float | None = None
         self.has_answered = False
         self.is_too_small = False
-        self.is_unlikely = False
+        self.is_unlikely = self.is_recalled = False
         self.is_called = self.is_called_in_full = False
         self.last_heard: float | None = None
         self.last_answered: float | None = None

@@ -93,19 +93,55 @@ def _why_relayed(story: LinkStory, here: Side, there: Side) -> str:
     if any(each.verdict is Verdict.READY for each in direct):
         return "a direct way works and is held back or in doubt"
     has_answered = any(each.has_answered for each in tried)
+    name = there.name or "the peer"
     if here.is_udp_working is False and not has_answered:
         return "no UDP gets through here"
-    if any(each.verdict is Verdict.TRYING for each in direct):
+    if _is_undecided(tried):
         return "direct ways are still being tried"
     if not direct:
-        return f"{there.name or 'the peer'} names no address"
+        return f"{name} names no address"
     if not tried:
-        return "none of the peer's addresses may be tried"
+        if _has_private_only(direct):
+            return f"{name} names no public address, as where UDP is blocked"
+        return f"none of the addresses of {name} may be tried"
     if any(each.is_too_small for each in tried):
         return "a direct way answers, but loses datagrams of full size"
     if has_answered:
         return "the direct way worked and then fell silent"
-    return "no direct way ever answered"
+    return f"no direct way ever answered{_in_short(story, here, there, name)}"
+
+
+def _is_undecided(tried: list[WayStory]) -> bool:
+    """
+    Say whether an answer may still be expected of a way.
+    """
+    return any(each.verdict is Verdict.TRYING and not each.is_doubtful for each in tried)
+
+
+def _in_short(story: LinkStory, here: Side, there: Side, name: str) -> str:
+    """
+    Say in a few words what is known of the NATs that keep two apart, if anything is.
+    """
+    if story.is_near:
+        return ", for both machines are behind the same public address"
+    match here.has_stable_port, there.has_stable_port:
+        case False, False:
+            return ", for both NATs take another port for each peer"
+        case False, _:
+            return ", for this side's NAT takes another port for each peer"
+        case _, False:
+            return f", for the NAT of {name} takes another port for each peer"
+        case _:
+            return ""
+
+
+def _has_private_only(refused: list[WayStory]) -> bool:
+    """
+    Say whether all addresses are private ones, as of a peer that does not know its public one.
+    """
+    return {
+        address_kind(each.way.address.packed) for each in refused if isinstance(each.way, DirectWay)
+    } <= {AddressKind.PRIVATE}
 
 
 def remedies(story: LinkStory | None, here: Side, there: Side) -> list[str]:
@@ -138,12 +174,13 @@ def _without_relay(story: LinkStory, here: Side, there: Side) -> list[str]:
     if any(each.verdict is Verdict.READY for each in direct):
         return []
     if here.is_udp_working is False and not has_answered:
-        return [
+        found = [
             "no STUN server answers by UDP, though the relay does by TCP: UDP is blocked here,"
             " unless the relay's own UDP port is closed. Let outgoing UDP through the firewall of"
             " this network, or stay relayed"
         ]
-    if any(each.verdict is Verdict.TRYING for each in tried):
+        return found if tried else [*found, _about_addresses(direct, name)]
+    if _is_undecided(tried):
         return ["direct ways are still being tried: ask again in a few seconds"]
     if not tried:
         return [_about_addresses(direct, name)]
@@ -175,10 +212,7 @@ def _about_addresses(refused: list[WayStory], name: str) -> str:
             f"{name} names no address at all: UDP is off or blocked there; `atmosphere network`"
             " on that machine says more"
         )
-    kinds = {
-        address_kind(each.way.address.packed) for each in refused if isinstance(each.way, DirectWay)
-    }
-    if kinds <= {AddressKind.PRIVATE}:
+    if _has_private_only(refused):
         return (
             f"{name} offers no address but private ones of another network: it does not know its"
             " public one, because UDP is blocked there or no STUN server answers it;"

@@ -118,7 +118,8 @@ class WayTable:
         if self._count(is_direct=is_direct) >= limit:
             return False
         host = CandidateType.HOST
-        self._add(way, host if is_direct else None, candidate_priority(host) if is_direct else 0)
+        priority = candidate_priority(host) if is_direct else 0
+        self._add(way, host if is_direct else None, priority).is_recalled = is_direct
         self._initial.add(way)
         return True
 
@@ -181,6 +182,7 @@ class WayTable:
                     continue
                 entry = self._add(named, candidate.type, candidate.priority)
             entry.origin, entry.priority = candidate.type, candidate.priority
+            entry.is_recalled = False
             # Many homes have 192.168.1.0/24: without a sign that it is the same one,
             # an address in it is looked at when the others were.
             entry.is_unlikely = not is_near and _is_private(candidate.address)

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.nat.candidates import CandidateType, make_candidate
-from atmosphere.network.path.explain import LinkStory, Verdict, WayStory, rule_words
+from atmosphere.network.path.explain import DOUBTFUL_AFTER, LinkStory, Verdict, WayStory, rule_words
 from atmosphere.network.path.selection import PathPolicy, Rule
 from atmosphere.network.path.ways import DirectWay, Way
 from tests.network.path.lane import RELAY_TO_B, TO_A, TO_B, Pair, host
@@ -54,6 +54,8 @@ class StoryTests(SynchronousTestCase):
         self.assertEqual(
             (found.verdict, found.fact), (Verdict.TRYING, "the link does not stand yet")
         )
+        self.assertFalse(found.is_doubtful)
+        self.assertEqual(found.origin, "where it was before")
 
     def test_trying(self) -> None:
         """
@@ -65,6 +67,8 @@ class StoryTests(SynchronousTestCase):
         found = self.way(pair, TO_B)
         self.assertEqual(found.verdict, Verdict.TRYING)
         self.assertRegex(found.fact, r"^no answer to \d checks of 7 so far$")
+        self.assertGreaterEqual(int(found.fact.split()[3]), DOUBTFUL_AFTER)
+        self.assertTrue(found.is_doubtful)
 
     def test_never_answered(self) -> None:
         """

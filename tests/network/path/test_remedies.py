@@ -80,7 +80,11 @@ class SummaryTests(SynchronousTestCase):
             (story(FAILED, policy=PathPolicy.RELAYED), "the path policy says so"),
             (story(replace(FAILED, verdict=Verdict.TRYING)), "direct ways are still being tried"),
             (story(ready), "a direct way works and is held back or in doubt"),
-            (story(REFUSED), "none of the peer's addresses may be tried"),
+            (story(REFUSED), "portland names no public address, as where UDP is blocked"),
+            (
+                story(replace(REFUSED, way=DirectWay(PUBLIC))),
+                "none of the addresses of portland may be tried",
+            ),
             (story(), "portland names no address"),
             (
                 story(replace(FAILED, is_too_small=True)),
@@ -94,6 +98,28 @@ class SummaryTests(SynchronousTestCase):
             self.check(told, start + expected)
         blocked = replace(HERE, is_udp_working=False)
         self.check(story(FAILED), start + "no UDP gets through here", blocked)
+
+    def test_relayed_for_nats(self) -> None:
+        """
+        What is known of the NATs is part of the sentence, also while the last checks are
+        under way.
+        """
+        doubtful = replace(FAILED, verdict=Verdict.TRYING, is_doubtful=True)
+        for ours, theirs, words in (
+            (False, False, "both NATs take another port for each peer"),
+            (False, True, "this side's NAT takes another port for each peer"),
+            (None, False, "the NAT of portland takes another port for each peer"),
+        ):
+            here = replace(HERE, has_stable_port=ours)
+            there = replace(THERE, has_stable_port=theirs)
+            for told in (story(FAILED), story(doubtful)):
+                self.assertEqual(
+                    summary(told, here, there),
+                    "data goes to portland through a relay, 41.0 ms: no direct way ever"
+                    f" answered, for {words}",
+                )
+        near = replace(story(doubtful), is_near=True)
+        self.assertIn("behind the same public address", summary(near, HERE, THERE))
 
 
 class RemedyTests(SynchronousTestCase):
@@ -171,6 +197,9 @@ class RemedyTests(SynchronousTestCase):
         self.check(story(FAILED), "UDP is blocked here", "firewall", here=blocked)
         once = story(replace(FAILED, has_answered=True))
         self.check(once, "tried again for ever", here=blocked)
+        self.assertEqual(len(remedies(story(FAILED), blocked, THERE)), 1)
+        both = remedies(story(REFUSED), blocked, THERE)
+        self.assertIn("no address but private ones", both[1])
 
     def test_addresses(self) -> None:
         """
@@ -195,9 +224,14 @@ class RemedyTests(SynchronousTestCase):
 
     def test_trying(self) -> None:
         """
-        It is too early to say anything.
+        It is too early to say anything, until several checks had no answer.
         """
-        self.check(story(replace(FAILED, verdict=Verdict.TRYING)), "ask again")
+        trying = replace(FAILED, verdict=Verdict.TRYING)
+        self.check(story(trying), "ask again")
+        doubtful = replace(trying, is_doubtful=True)
+        self.check(story(doubtful), "lets nothing in")
+        self.check(story(doubtful, trying), "ask again")
+        self.check(replace(story(doubtful), is_near=True), "no hairpinning")
 
     def test_near(self) -> None:
         """

@@ -92,6 +92,16 @@ class TableTests(SynchronousTestCase):
         self.table.tell([host(B), host(direct(1).address)], 0.0, is_near=True, keep=None)
         self.assertEqual([each.is_unlikely for each in self.table], [False, False])
 
+    def test_recalled(self) -> None:
+        """
+        An address of earlier days is told from one that the peer names now.
+        """
+        self.table.add_initial(TO_B)
+        (known,) = self.table
+        self.assertTrue(known.is_recalled)
+        self.table.tell([host(B)], 0.0, is_near=False, keep=None)
+        self.assertFalse(known.is_recalled)
+
     def test_told_after_learned(self) -> None:
         """
         A learned address that the peer then names takes its type.
