@@ -4,6 +4,8 @@ Tests for L{atmosphere.node.wakefulness}.
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -40,7 +42,7 @@ class WakefulnessTests(SynchronousTestCase):
         """
         for is_read_first in (True, False):
             clock, woken = Clock(), list[float]()
-            watch = Wakefulness(clock, lambda: woken.append(clock.seconds()))
+            watch = Wakefulness(clock, partial(woken.append, 1.0))
             watch.start()
             clock.rightNow += 600
             if is_read_first:
