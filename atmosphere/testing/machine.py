@@ -180,6 +180,7 @@ class Simulation:
         self._wall = wall_clock(clock)
         self.machines: dict[str, Machine] = {}
         self.relay: RelayService
+        self._relay_config: dict[str, Any] = {}
         self.relay_host = self.network.host("relay", RELAY_ADDRESS)
         self.relay_url = RELAY_URL
         self._directory = Path(directory)
@@ -215,10 +216,18 @@ class Simulation:
             entropy=self.entropy("relay"),
             wall=self.wall,
         )
+        self._relay_config = config
         self.relay_url = f"ws://{RELAY_ADDRESS}:{self.relay.config.port}"
         self.relay.privilegedStartService()
         self.relay.startService()
         return self.relay
+
+    def restart_relay(self) -> RelayService:
+        """
+        Bring the relay back after C{relay_host.kill()}, as another process.
+        """
+        self.relay_host.restart()
+        return self.start_relay(**self._relay_config)
 
     def add_machine(
         self,
@@ -316,7 +325,7 @@ class Simulation:
         for machine in alive:
             machine.host.wake()
         services: list[IService] = [machine.service for machine in alive]
-        if hasattr(self, "relay"):
+        if hasattr(self, "relay") and self.relay_host.is_running:
             services.append(self.relay)
         for service in services:
             if service.running:

@@ -1,7 +1,7 @@
 """
 An application, and its tests on a mesh in memory.
 
-Run them with C{python -m twisted.trial test_greeter.py}.
+Run them with C{python -m twisted.trial test_greeter}.
 """
 
 from typing import Any

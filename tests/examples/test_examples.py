@@ -171,12 +171,11 @@ class ProgramTests(ExampleTestCase):
 
     def test_application(self) -> None:
         """
-        C{test_greeter.py} passes.
+        C{test_greeter.py} and C{test_upload.py} pass.
         """
-        ended = self.run_command(
-            *("-m", "twisted.trial", *self.python("test_greeter.py")), program=PYTHON
-        )
-        self.assertIn("PASSED (successes=2)", ended.out)
+        for name, count in (("test_greeter.py", 2), ("test_upload.py", 5)):
+            ended = self.run_command(*("-m", "twisted.trial", *self.python(name)), program=PYTHON)
+            self.assertIn(f"PASSED (successes={count})", ended.out)
 
 
 class DaemonTests(ExampleTestCase):

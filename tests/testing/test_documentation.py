@@ -25,13 +25,17 @@ class PageTests(SynchronousTestCase):
         """
         The examples pass.
         """
-        result = TestResult()
+        result, others = TestResult(), 0
         for text in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
             if (found := re.search(r"class (\w+)\(SynchronousTestCase\)", text)) is not None:
                 names: dict[str, Any] = {"__name__": "example"}
                 exec(compile(text, str(PAGE), "exec"), names)
                 names[found[1]]("test_echo").run(result)
+            elif "\n    assert " in text:
+                exec(compile(text, str(PAGE), "exec"), {"__name__": "example"})
+                others += 1
         self.assertEqual((result.errors, result.failures, result.testsRun), ([], [], 2))
+        self.assertEqual(others, 1)
 
     def test_names(self) -> None:
         """
@@ -43,6 +47,7 @@ class PageTests(SynchronousTestCase):
             ("host", testing.Host),
             ("mesh", testing.MemoryMesh),
             ("machine", testing.Machine),
+            ("home", testing.Home),
         ):
             for name in re.findall(rf"\b{variable}\.(\w+)\(", text):
                 self.assertTrue(hasattr(kind, name), f"{variable}.{name}")

@@ -124,6 +124,24 @@ class MemoryMeshTests(SynchronousTestCase):
         self.assertEqual(mesh.machines["portland"].path_to(mesh.machines["seattle"]), "relayed")
         self.assertIsNotNone(mesh.machines["portland"].nat)
 
+    def test_relay_dies(self) -> None:
+        """
+        A relay that was killed can be started again; a mesh without one stops as well.
+        """
+        clock = Clock()
+        with MemoryMesh(clock) as mesh:
+            for name in ("portland", "seattle"):
+                mesh.node(name, behind="symmetric").listen("echo", Factory.forProtocol(Echo))
+            before = mesh.relay
+            mesh.relay_host.kill()
+            mesh.advance(30)
+            self.assertIsNot(mesh.restart_relay(), before)
+            mesh.advance(30)
+            self.assertEqual(self.ask(mesh, "portland", "seattle"), b"hello")
+            mesh.relay_host.kill()
+            mesh.advance(1)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
     def run_once(self, seed: int) -> list[TraceRecord]:
         """
         Record what happens in a run.
