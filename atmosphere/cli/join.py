@@ -130,7 +130,7 @@ def _join_here(
 
         async def redeem() -> None:
             await node.when_started()
-            joining = node.join(code, timeout=timeout, emit=progress.show)
+            joining = node.join(code, timeout=timeout, answers=True, emit=progress.show)
             is_late = False
 
             def too_late() -> None:
@@ -290,7 +290,7 @@ def _join_by_node(settings: Settings, code: str, timeout: float | None) -> dict[
 
     client = LocalClient(settings.state)
     progress = _Progress(settings)
-    arguments: dict[str, Any] = {"code": code}
+    arguments: dict[str, Any] = {"code": code, "answers": True}
     if timeout is not None:
         arguments["timeout"] = timeout
     silence = JOIN_TIMEOUT + 10 if _is_signed(code) else None

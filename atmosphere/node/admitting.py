@@ -189,17 +189,24 @@ class AdmittingNode(FoundingNode):
         *,
         capabilities: Sequence[str] = (),
         timeout: float | None = None,
+        answers: bool = False,
         emit: Emit = lambda line: None,
     ) -> Deferred[JSON]:
         """
         Become a member by a join code.
 
         @param capabilities: words about this node, for the admin that is to approve.
+        @param answers: make an answer to be carried when no relay leads to the issuer.
         """
-        return Deferred.fromCoroutine(self._join(code, capabilities, timeout, emit))
+        return Deferred.fromCoroutine(self._join(code, capabilities, timeout, answers, emit))
 
     async def _join(
-        self, text: str, capabilities: Sequence[str], timeout: float | None, emit: Emit
+        self,
+        text: str,
+        capabilities: Sequence[str],
+        timeout: float | None,
+        answers: bool,
+        emit: Emit,
     ) -> JSON:
         """
         Do what L{join} says.
@@ -211,7 +218,7 @@ class AdmittingNode(FoundingNode):
                 target, capabilities=capabilities, timeout=timeout, emit=emit
             )
         with self._joining(code.mesh_id):
-            admitted, way = await self._redeem(code, timeout, emit)
+            admitted, way = await self._redeem(code, timeout, emit if answers else None)
         if isinstance(way, DirectWay):
             self._link_by(code.issuer, way)
         return await self._joined(admitted, code.issuer)
@@ -224,11 +231,12 @@ class AdmittingNode(FoundingNode):
         self.links.connect(issuer, list(ways)).addErrback(lambda failure: failure.trap(LinkError))
 
     async def _redeem(
-        self, code: JoinCode, timeout: float | None, emit: Emit
+        self, code: JoinCode, timeout: float | None, emit: Emit | None
     ) -> tuple[Admitted, Way | None]:
         """
         Redeem a code that carries a secret.
 
+        @param emit: is told of answers; C{None} makes none.
         @return: what we got, and by which way.
         """
         self._ticket = code

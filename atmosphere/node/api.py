@@ -159,13 +159,20 @@ class NodeAPI(Protocol):
         ...
 
     def join(
-        self, code: str, *, timeout: float | None = None, emit: Emit = lambda line: None
+        self,
+        code: str,
+        *,
+        timeout: float | None = None,
+        answers: bool = False,
+        emit: Emit = lambda line: None,
     ) -> Deferred[JSON]:
         """
         Become a member by a join code.
 
         @param timeout: seconds to wait for approval, if the code needs that, or for
             the answer to be carried.
+        @param answers: somebody is there to carry an answer: make one when no relay leads
+            to the issuer, and wait.
         @param emit: called with C{waiting}, C{mesh_name}, C{asked},
             C{node_id}, C{seconds} when an admin is to approve. Called with C{answer},
             C{expires_at}, C{addresses}, C{issuer}, C{mesh_name}, C{has_changed},

@@ -114,8 +114,9 @@ def _join(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     """
     code = arguments.text("code", maximum=8192)
     timeout = arguments.number("timeout", 0, 0, 30 * 86400)
+    answers = arguments.boolean("answers")
     arguments.finish()
-    return api.join(code, timeout=timeout or None, emit=emit)
+    return api.join(code, timeout=timeout or None, answers=answers, emit=emit)
 
 
 def _follow_answer(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:

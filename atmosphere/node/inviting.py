@@ -210,12 +210,13 @@ class Redemption:
         now: Callable[[], float],
         wall: Callable[[], float],
         timeout: float | None = None,
-        emit: Callable[[JSON], None] = lambda line: None,
+        emit: Callable[[JSON], None] | None = None,
     ) -> None:
         """
         @param timeout: seconds to wait once there is an answer to be carried; C{None} for
             as long as that is good.
-        @param emit: told of that answer, see L{AnswerOffer}.
+        @param emit: told of that answer, see L{AnswerOffer}; C{None} makes none, for
+            nobody would carry it.
         """
         self.way: Way | None = None
         self._reactor = reactor
@@ -233,15 +234,7 @@ class Redemption:
         self._is_knocked = False
         self._offer: AnswerOffer | None = None
         self._offering: IDelayedCall
-        self._make_offer = lambda: AnswerOffer(
-            reactor,
-            code,
-            key.node_id,
-            surroundings,
-            wall=wall,
-            emit=emit,
-            knocked=self._knocked,
-        )
+        self._emit = emit
         self._last_error = "no relay of the code let us in, and no address of it is within reach"
 
     def _endpoints(self) -> Sequence[TransportAddress]:
@@ -325,13 +318,21 @@ class Redemption:
         """
         Make an answer if no relay helps; else see later whether one still does.
         """
-        if self._links.policy is PathPolicy.RELAYED:
+        if self._emit is None or self._links.policy is PathPolicy.RELAYED:
             return
         if self.way is not None or self._has_relay():
             self._offering = self._reactor.callLater(ANSWER_AFTER, self._begin_offer)
         else:
             self._offered_at = self._now()
-            self._offer = self._make_offer()
+            self._offer = AnswerOffer(
+                self._reactor,
+                self._code,
+                self._key.node_id,
+                self._surroundings,
+                wall=self._wall,
+                emit=self._emit,
+                knocked=self._knocked,
+            )
             self._offer.start()
 
     def _knocked(self) -> None:

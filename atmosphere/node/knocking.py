@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.node.test_answering -*-
+# -*- test-case-name: tests.node.test_knocking -*-
 """
 Following answers: the issuer's side of joining without a relay.
 

@@ -256,7 +256,10 @@ class Surroundings:
         Keep the mappings by which others see us: ask one of the servers that told
         them, in each family; should it see another now, learn it anew.
         """
-        for agreement in () if self.public is None else self.public.agreements:
+        if self.public is None:
+            await self.learn_public_address(is_anew=True)
+            return
+        for agreement in self.public.agreements:
             client = self.ports.stun.get(agreement.address.is_ipv6)
             if client is None or agreement.asked is None:
                 continue

@@ -84,7 +84,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "/v1/invite": {"hours": 1, "uses": 1, "mesh_name": "home", "approve": False},
     "/v1/requests/approve": {"request": "00"},
     "/v1/requests/deny": {"request": "00"},
-    "/v1/join": {"code": "atm1-e30", "timeout": 1},
+    "/v1/join": {"code": "atm1-e30", "timeout": 1, "answers": False},
+    "/v1/join/answer": {"answer": "atma1-e30", "timeout": 1},
     "/v1/mesh": {"mesh_name": "home"},
 }
 

@@ -177,7 +177,12 @@ class FakeNode:
         return {"node_id": "s" * 52, "name": request}
 
     def join(
-        self, code: str, *, timeout: float | None = None, emit: Emit = lambda line: None
+        self,
+        code: str,
+        *,
+        timeout: float | None = None,
+        answers: bool = False,
+        emit: Emit = lambda line: None,
     ) -> Deferred[JSON]:
         """
         Take one code, have another approved, and refuse all others.

@@ -6,22 +6,10 @@ two NATs without any relay.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from typing_extensions import override
+from twisted.internet.defer import CancelledError
 
-from atmosphere.addresses import TransportAddress
-from atmosphere.errors import AtmosphereError, JoinError, NoPathError
-from atmosphere.identity import NodeKey
-from atmosphere.mesh.answer import make_answer
-from atmosphere.mesh.invitation import invitation_of
-from atmosphere.mesh.join_code import JoinCode
-from atmosphere.mesh.knock import LONGEST, SCHEDULE, KnockCredentials, encode_knock
-from atmosphere.network.nat.candidates import CandidateType, make_candidate
-from atmosphere.network.stun.binding import Corner
-from atmosphere.network.stun.server import BindingSockets
-from atmosphere.node.answering import MAX_SOURCES
+from atmosphere.errors import NoPathError
 from atmosphere.node.config import parse_host_port
 from atmosphere.testing.nat import (
     ADDRESS_RESTRICTED,
@@ -32,93 +20,7 @@ from atmosphere.testing.nat import (
     Ports,
 )
 
-from .harness import SimulatedNode, WorldCase
-
-STUN = ("203.0.113.3:3478", "203.0.113.4:3478")
-
-
-class AnswerCase(WorldCase):
-    """
-    Two homes and two STUN servers; there is no relay at all.
-    """
-
-    @override
-    def setUp(self) -> None:
-        """
-        Make the world, and the servers.
-        """
-        self.world = self.make_world(latency=0.02)
-        self.lines: list[dict[str, Any]] = []
-        self.followed: list[dict[str, Any]] = []
-        for text in STUN:
-            address = text.partition(":")[0]
-            host = self.world.network.host(f"stun {address}", address)
-            sockets = BindingSockets(host)
-            host.listenUDP(3478, sockets.protocol(Corner(False, False)), address, 8192)
-
-    def node(
-        self, name: str, number: int, behind: NatBehaviour | None, **config: Any
-    ) -> SimulatedNode:
-        """
-        Put a node into a home.
-        """
-        servers = tuple(map(parse_host_port, STUN))
-        config.setdefault("stun_servers", servers)
-        return self.world.node(name, f"198.51.100.{number}", behind=behind, relays=(), **config)
-
-    def homes(
-        self, one: NatBehaviour | None = PORT_RESTRICTED, two: NatBehaviour | None = PORT_RESTRICTED
-    ) -> None:
-        """
-        Make portland and seattle.
-        """
-        self.portland, self.seattle = self.node("portland", 1, one), self.node("seattle", 2, two)
-        self.world.advance(5)
-
-    def invite(self, **settings: Any) -> str:
-        """
-        Make a code at portland.
-        """
-        wanted = {"hours": 1.0, "uses": 1, "mesh_name": None}
-        made = self.world.result(self.portland.service.invite(**{**wanted, **settings}))
-        self.assertTrue(made["needs_answer"])
-        code: str = made["code"]
-        return code
-
-    def join(self, code: str, node: SimulatedNode | None = None, **settings: Any) -> Deferred[Any]:
-        """
-        Begin to join, until there is an answer.
-        """
-        joiner = node or self.seattle
-        joining = joiner.service.join(code, emit=self.lines.append, **settings)
-        self.addCleanup(self.end, joining, joiner, joiner.starts)
-        before = len(self.answers())
-        self.world.until(lambda: joining.called or len(self.answers()) > before)
-        return joining
-
-    def end(
-        self, deferred: Deferred[Any], node: SimulatedNode | None = None, starts: int = 0
-    ) -> None:
-        """
-        Give something up that may be under way, unless the node was killed meanwhile.
-        """
-        deferred.addErrback(lambda failure: failure.trap(AtmosphereError, CancelledError))
-        if node is None or node.starts == starts:
-            deferred.cancel()
-
-    def answers(self) -> list[str]:
-        """
-        List the answers that were printed.
-        """
-        return [line["answer"] for line in self.lines if "answer" in line]
-
-    def follow(self, text: str = "", **settings: Any) -> Deferred[Any]:
-        """
-        Hand an answer in at portland.
-        """
-        return self.portland.service.follow_answer(
-            text or self.answers()[-1], emit=self.followed.append, **settings
-        )
+from .answer_case import STUN, AnswerCase
 
 
 class JoinTests(AnswerCase):
@@ -347,6 +249,19 @@ class WaitingTests(AnswerCase):
         self.assertIsInstance(self.failureResultOf(joining).value, CancelledError)
         self.assertIsNone(self.seattle.service.surroundings.ports.knocked)
 
+    def test_nobody_to_carry(self) -> None:
+        """
+        Who joins without anybody to carry an answer is told after half a minute that the
+        issuer was not reached, as ever.
+        """
+        self.homes()
+        begun = self.world.clock.seconds()
+        joining = self.join(self.invite(), answers=False)
+        error = self.assertRaises(NoPathError, self.world.result, joining)
+        self.assertIn("is it running", str(error))
+        self.assertLess(self.world.clock.seconds() - begun, 50)
+        self.assertEqual(self.lines, [])
+
     def test_no_public_address(self) -> None:
         """
         Who does not know its own address can make no answer, and is told what helps.
@@ -357,131 +272,3 @@ class WaitingTests(AnswerCase):
         error = self.assertRaises(NoPathError, self.world.result, self.join(self.invite()))
         self.assertIn("--stun HOST:PORT", str(error))
         self.assertEqual(self.lines, [])
-
-
-class HostileTests(AnswerCase):
-    """
-    Answers that were not meant well.
-    """
-
-    def answer(self, code: str, *addresses: str) -> str:
-        """
-        Make an answer that names any addresses.
-        """
-        candidates = [
-            make_candidate(CandidateType.SERVER_REFLEXIVE, TransportAddress.from_text(each))
-            for each in addresses
-        ]
-        text, _ = make_answer(
-            JoinCode.from_compact(code),
-            self.seattle.key.node_id,
-            candidates,
-            has_stable_port=None,
-            wall=self.world.wall(),
-        )
-        return text
-
-    def test_no_packets(self) -> None:
-        """
-        What the filter refuses gets no packet, and what it lets pass nine small ones at most.
-        """
-        self.homes()
-        code = self.invite()
-        bad = (
-            "127.0.0.1:7777",
-            "169.254.169.254:7777",
-            "224.0.0.1:7777",
-            "10.1.2.3:7777",
-            "198.51.100.66:53",
-            f"{self.portland.host.address}:7777",
-            "0.0.0.0:7777",
-        )
-        trace = self.world.network.record()
-        following = self.follow(self.answer(code, *bad, "198.51.100.66:7777"))
-        self.assertRaises(NoPathError, self.world.result, following, 90)
-        self.world.advance(60)
-        own = self.portland.host.address
-        sent = [
-            each
-            for each in trace
-            if each.source[0] == own and each.kind == "udp" and each.destination[1] != 3478
-        ]
-        self.assertEqual({each.destination for each in sent}, {("198.51.100.66", 7777)})
-        self.assertEqual(len(sent), len(SCHEDULE))
-        self.assertLessEqual(max(each.size for each in sent), LONGEST)
-        (told, *_) = self.followed
-        self.assertEqual(told["addresses"], ["198.51.100.66:7777"])
-        self.assertEqual([each["address"] for each in told["refused"]], list(bad))
-        error = self.assertRaises(
-            NoPathError, self.world.result, self.follow(self.answer(code, *bad))
-        )
-        self.assertIn("no address that may be tried", str(error))
-
-    def test_crowd(self) -> None:
-        """
-        Nine answers at once are one too many; one that ends makes room.
-        """
-        self.homes()
-        code = self.invite(uses=20)
-        texts = []
-        for number in range(9):
-            key = NodeKey(bytes([number + 1]) * 32)
-            text, _ = make_answer(
-                JoinCode.from_compact(code),
-                key.node_id,
-                [make_candidate(CandidateType.HOST, TransportAddress("198.51.100.66", 7777))],
-                has_stable_port=None,
-                wall=self.world.wall(),
-            )
-            texts.append(text)
-        running = [self.follow(text) for text in texts[:8]]
-        self.assertIn("8 answers", str(self.failureResultOf(self.follow(texts[8])).value))
-        again = self.follow(texts[0])
-        self.assertIn("handed in again", str(self.failureResultOf(running[0]).value))
-        running[1].cancel()
-        self.failureResultOf(running[1], CancelledError)
-        running.append(self.follow(texts[8]))
-        for each in (*running[2:], again):
-            self.assertNoResult(each)
-            self.end(each)
-
-    def test_replayed(self) -> None:
-        """
-        An answer admits nobody, and is worth nothing once it was used.
-        """
-        self.homes()
-        code = self.invite()
-        joining = self.join(code)
-        self.world.result(self.follow())
-        self.world.result(joining)
-        error = self.failureResultOf(self.follow()).value
-        self.assertIsInstance(error, JoinError)
-        self.assertIn("has joined by this code already", str(error))
-        self.assertEqual(list(self.portland.states()), ["seattle"])
-        for text, words in (("rubbish", "copy all of it"), (code, "is a join code")):
-            self.assertIn(words, str(self.failureResultOf(self.follow(text), JoinError).value))
-
-    def test_forged_knocks(self) -> None:
-        """
-        A joiner takes no notice of what only looks like a knock, and of the right ones from
-        everywhere keeps two sources and dials no more often.
-        """
-        self.homes()
-        code = self.invite()
-        self.join(code)
-        joining = JoinCode.from_compact(code)
-        own, ports = self.seattle.key.node_id, self.seattle.service.surroundings.ports
-        credentials = KnockCredentials.of(invitation_of(joining).key, joining.issuer, own)
-        other = KnockCredentials(credentials.username, b"another")
-        assert ports.knocked is not None
-        self.assertFalse(
-            ports.knocked(encode_knock(other, bytes(12)), TransportAddress("198.51.100.66", 7))
-        )
-        trace = self.world.network.record()
-        for number in range(200):
-            source = TransportAddress("198.51.100.66", 2000 + number)
-            self.assertTrue(ports.knocked(encode_knock(credentials, bytes(12)), source))
-            self.world.advance(0.05)
-        sent = [each for each in trace if each.destination[0] == "198.51.100.66"]
-        self.assertLessEqual(len({each.destination for each in sent}), 3 * MAX_SOURCES)
-        self.assertLessEqual(len(sent), 3 * MAX_SOURCES * 12)
