@@ -280,7 +280,10 @@ def _about_nats(here: Side, there: Side, name: str, guessing: str | None) -> lis
                 "a NAT or firewall on either side lets nothing in: `atmosphere network` on both"
                 f" machines says which. To be sure, {_forward(here, there)}"
             ]
-    found = [f"{fact}; {_forward(here, there)}", "IPv6 on both sides would do without"]
+    found = [
+        f"{fact}; {_forward(here, there)}",
+        "or use IPv6 on both sides: there no NAT is in the way",
+    ]
     return found if guessing is None else [found[0], guessing, found[1]]
 
 
