@@ -240,7 +240,7 @@ def markdown(
 
     from .output import milliseconds, shown
 
-    yield f"## {facts['date']}"
+    yield f"### {facts['date']}"
     yield ""
     yield f"    sudo {facts['command']}"
     yield ""

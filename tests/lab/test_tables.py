@@ -85,7 +85,7 @@ class ReportTests(SynchronousTestCase):
         outcomes = [FAST, SLOW, RELAYED, BROKEN]
         facts = machine(0.0) | {"load_after": 1.5, "seconds": 600, "command": "atmosphere lab x"}
         lines = list(markdown(outcomes, sum_up(outcomes), Conditions(), facts))
-        self.assertEqual(lines[:3], ["## 1970-01-01 00:00 UTC", "", "    sudo atmosphere lab x"])
+        self.assertEqual(lines[:3], ["### 1970-01-01 00:00 UTC", "", "    sudo atmosphere lab x"])
         self.assertIn("load", lines[4])
         self.assertIn("10 minutes", lines[4])
         tables = [line for line in lines if line.startswith("|")]
