@@ -58,10 +58,12 @@ def _about_nats(here: bool | None, there: bool | None, has_failed: bool) -> str 
         )
     if not has_failed or (here is not False and there is not False):
         return None
-    one, other = ("this side's", "the other") if here is False else ("the joiner's", "this side's")
+    one, other = (
+        ("this side's", "the joiner's") if here is False else ("the joiner's", "this side's")
+    )
     return (
-        f"{one} NAT takes another port for each peer (address-dependent mapping), and {other} one"
-        " lets in only the ports that it knows"
+        f"{one} NAT takes another port for each peer (address-dependent mapping), and {other} lets"
+        " in only the ports that it knows"
     )
 
 
