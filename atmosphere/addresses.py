@@ -14,6 +14,7 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from typing_extensions import override
@@ -175,6 +176,7 @@ def _wrapped(packed: bytes) -> list[bytes]:
     return []
 
 
+@lru_cache(maxsize=1024)
 def address_kind(packed: bytes) -> AddressKind:
     """
     Say what an address means to others, its wrappings taken off.

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import assert_never
 
 from atmosphere.addresses import (
@@ -121,7 +122,15 @@ class Interface:
         """
         The network that the interface is directly connected to.
         """
-        return ipaddress.ip_network(f"{self.address}/{self.prefix}", strict=False)
+        return _network(self.address, self.prefix)
+
+
+@lru_cache(maxsize=256)
+def _network(address: str, prefix: int) -> Network:
+    """
+    Read a network; the same few are asked for with each link.
+    """
+    return ipaddress.ip_network(f"{address}/{prefix}", strict=False)
 
 
 def candidate_priority(

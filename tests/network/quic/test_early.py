@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionLost
 from atmosphere.errors import LinkError, MembershipError, StreamRefusedError
 from atmosphere.identity import NodeID
 from atmosphere.membership import Membership
-from atmosphere.network.path.ways import RelayedWay, Way
+from atmosphere.network.path.ways import DirectWay, RelayedWay, Way
 from atmosphere.network.quic.connection import Link
 from atmosphere.network.quic.dial import PATIENCE
 from atmosphere.network.quic.limits import MAX_EARLY, UNPROVEN_STREAMS
@@ -35,6 +35,25 @@ class RoundTripTests(EarlyCase):
         (link,) = self.links
         self.assertTrue(link.is_open)
         self.assertIs(self.a.endpoint.link_to(link.peer), link)
+
+    def test_checks(self) -> None:
+        """
+        Both sides begin to check the direct ways as soon as they can: the listener when
+        the proof comes, and the offer with it; the dialler at the welcome.
+        """
+        self.world.cut = set()
+        checks: dict[Way, float] = {}
+
+        def lose(way: Way, data: bytes) -> bool:
+            if isinstance(way, DirectWay) and data[0] < 4:
+                checks.setdefault(way, self.world.clock.seconds())
+            return isinstance(way, DirectWay)
+
+        self.world.lose = lose
+        self.ask()
+        self.world.run(1.0)
+        self.assertAlmostEqual(checks[DirectWay(self.a.address)], 1.5 * self.trip, places=6)
+        self.assertAlmostEqual(checks[DirectWay(self.b.address)], 2 * self.trip, places=6)
 
     def test_retry(self) -> None:
         """
