@@ -59,12 +59,13 @@ class PairTests(SynchronousTestCase):
     def test_hard(self) -> None:
         """
         A NAT with a port for each destination before one that lets in answers alone:
-        connected at once.
+        connected at once, and direct by guessing ports.
         """
         for pair in self.pairs(Prospect.HARD):
             found = meet(pair, 1)
-            assert found.first is not None
+            assert found.first is not None and found.direct is not None, pair
             self.assertLessEqual(found.first, pair.target.first, pair)
+            self.assertLessEqual(found.direct, pair.target.direct_worst, pair)
 
     def test_relayed(self) -> None:
         """

@@ -29,7 +29,7 @@ MAX_PROBES = 1500
 #: Every so many seconds this many probes leave, or this many sockets are opened.
 PROBE_PAUSE = 0.01
 PROBES_AT_ONCE = 10
-SOCKETS_AT_ONCE = 32
+SOCKETS_AT_ONCE = 64
 
 #: What no NAT gives away is not tried.
 FIRST_PORT = 1024

@@ -17,7 +17,7 @@ from .exchange import PathOffer
 from .known_way import FULL_SIZE, SHORTEST_PAUSE, SUSPECT_AFTER, KnownWay, WayState
 from .selection import PathPolicy, is_allowed
 from .way_table import PEER_REFLEXIVE_PRIORITY, WayTable
-from .ways import RelayedWay, Way
+from .ways import DirectWay, RelayedWay, Way
 
 __all__ = ["PACE", "Checker"]
 
@@ -127,7 +127,8 @@ class Checker:
                 known.start(now)
         is_full = len(data) >= FULL_SIZE
         known.heard(now, is_full=is_full, heartbeat=self._heartbeat())
-        known.call(now, is_full=is_full)
+        is_hit = isinstance(way, DirectWay) and way.socket is not None  # nobody else knows it
+        known.call(now, is_full=is_full or is_hit)
         return known
 
     def answer_received(
