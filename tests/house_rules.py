@@ -19,7 +19,8 @@ TWISTED_ROOMS = ("classic", "services", "node", "testing", "cli", "lab")
 #: Elsewhere, the names of the files that may import Twisted or Autobahn.
 TWISTED_FILES = frozenset(
     "client server service port endpoint endpoints streams connection dial policy hole_punch"
-    " pair_client shared_port segment_port engine_driver control cluster directory tap".split()
+    " lifetime_client pair_client probe_client shared_port segment_port engine_driver control"
+    " cluster directory tap".split()
 )
 
 #: What a file of bytes or rules has no business with.

@@ -5,11 +5,12 @@ C{atmosphere network}: what this machine's network is like.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
 
-from .options import Settings, command, pass_settings
+from .options import Settings, command, option, pass_settings
 from .serve import node_options
 
 __all__ = ["describe", "network"]
@@ -17,14 +18,15 @@ __all__ = ["describe", "network"]
 EXAMPLES = """
 atmosphere network
 atmosphere network --stun stun.example.org:3478 --json
+atmosphere network --lifetime
 """
 
 
-def _ask_here(settings: Settings, options: dict[str, Any]) -> Any:
+def _here(settings: Settings, options: dict[str, Any]) -> Callable[[Any], Awaitable[Any]]:
     """
-    Make the report in this process, since no node runs.
+    Make what reports in this process, where no node runs.
 
-    @return: the report; an C{int} is the status of a failure.
+    @return: takes the reactor, and gives the report.
     """
     import os
     from dataclasses import replace
@@ -36,7 +38,6 @@ def _ask_here(settings: Settings, options: dict[str, Any]) -> Any:
     from atmosphere.node.store import NodeStore
 
     from .init import host_name
-    from .run import run
     from .sources import entropy, random, wall
 
     config, key = NodeConfig(host_name()), NodeKey(entropy(32))
@@ -51,30 +52,50 @@ def _ask_here(settings: Settings, options: dict[str, Any]) -> Any:
                 mesh_relays = store.mesh.relays
     config = with_fallback(with_options(config, **options), os.environ)
     config = replace(config, relays=tuple(config.relays_beside(mesh_relays)))
-    answers: list[dict[str, Any]] = []
 
-    async def work(reactor: Any) -> None:
-        answers.append(
-            await gather_alone(
-                reactor,
-                config,
-                key=key,
-                credentials=credentials,
-                port=config.udp_port or port or DEFAULT_UDP_PORT,
-                entropy=entropy,
-                wall=wall,
-                random=random,
-            )
+    def ask(reactor: Any) -> Awaitable[Any]:
+        return gather_alone(
+            reactor,
+            config,
+            key=key,
+            credentials=credentials,
+            port=config.udp_port or port or DEFAULT_UDP_PORT,
+            entropy=entropy,
+            wall=wall,
+            random=random,
         )
 
-    status = run(work, settings, quieter=2)
-    return answers[0] if answers else status or 1
+    return ask
+
+
+async def _with_lifetime(reactor: Any, report: dict[str, Any]) -> dict[str, Any]:
+    """
+    Measure how long the router remembers a port, and tell how far that is.
+    """
+    from atmosphere.node.lifetime import gather_lifetime
+
+    from .output import note
+    from .sources import entropy
+
+    def progress(waited: Any) -> None:
+        state = "still remembered" if waited.is_known else "forgotten"
+        note(f"after {waited.seconds:g} s of silence a port is {state}")
+
+    note("measuring how long a silent port is remembered: up to 5 minutes, Ctrl-C ends it")
+    found = await gather_lifetime(reactor, report, entropy=entropy, on_progress=progress)
+    return {**report, "binding_lifetime": found}
 
 
 @command("network", examples=EXAMPLES, short_help="Say what this machine's network is like.")
 @node_options
+@option(
+    "--lifetime",
+    "wants_lifetime",
+    is_flag=True,
+    help="Also measure how long the router remembers a silent port; takes up to 5 minutes.",
+)
 @pass_settings
-def network(settings: Settings, /, **options: Any) -> int:
+def network(settings: Settings, /, *, wants_lifetime: bool, **options: Any) -> int:
     """
     Say what this machine's network is like: its addresses, its NAT, whether
     others reach it, the relays and how far they are, and what would help. No
@@ -87,25 +108,62 @@ def network(settings: Settings, /, **options: Any) -> int:
     from atmosphere.errors import NotRunningError
 
     from .client import LocalClient
-    from .output import print_json
 
+    answer: dict[str, Any] | None = None
     try:
         client = LocalClient(settings.state)
         stun = list(options["stun"])
-        answer: Any = (
-            client.post("/v1/network", {"stun": stun}) if stun else client.get("/v1/network")
-        )
+        answer = client.post("/v1/network", {"stun": stun}) if stun else client.get("/v1/network")
         _say_unused(click.get_current_context())
     except NotRunningError:
-        answer = _ask_here(settings, options)
-    if isinstance(answer, int):
-        return answer
+        ask = _here(settings, options)
+    if answer is not None and not wants_lifetime:
+        _tell(settings, answer)
+        return 0
+
+    from .run import run
+
+    is_done = False
+
+    async def work(reactor: Any) -> None:
+        nonlocal is_done
+        report = await ask(reactor) if answer is None else answer
+        is_done = not wants_lifetime
+        if is_done:
+            _tell(settings, report)
+            return
+        if not settings.is_json:
+            _tell(settings, report)
+        report = await _with_lifetime(reactor, report)
+        if settings.is_json:
+            _tell(settings, report)
+        else:
+            print(_row("lifetime", describe_lifetime(report["binding_lifetime"])))
+        is_done = True
+
+    return run(work, settings, quieter=2) or (0 if is_done else 1)
+
+
+def _tell(settings: Settings, report: dict[str, Any]) -> None:
+    """
+    Print a report.
+    """
+    from .output import print_json
+
     if settings.is_json:
-        print_json(answer)
+        print_json(report)
     else:
-        for line in describe(answer, is_verbose=settings.verbosity > 0):
-            print(line)
-    return 0
+        print("\n".join(describe(report, is_verbose=settings.verbosity > 0)), flush=True)
+
+
+def describe_lifetime(found: dict[str, Any]) -> str:
+    """
+    Tell people how long a silent port is remembered.
+    """
+    from .output import shown
+
+    words, error = found.get("words"), found.get("error")
+    return shown(words, 300) if words else f"not measured: {shown(error, 300)}"
 
 
 def _say_unused(context: click.Context) -> None:
@@ -118,7 +176,7 @@ def _say_unused(context: click.Context) -> None:
         each.opts[0]
         for each in context.command.params
         if each.expose_value
-        and each.name not in (None, "stun")
+        and each.name not in (None, "stun", "wants_lifetime")
         and context.get_parameter_source(each.name) is click.core.ParameterSource.COMMANDLINE
     ]
     if unused:
@@ -233,7 +291,14 @@ def describe(answer: dict[str, Any], *, is_verbose: bool = False) -> list[str]:
             rows.append((shown(name), ", ".join(facts)))
     rows += [("note", shown(text, 300)) for text in answer.get("notes") or []]
     rows += [("advice", shown(text, 300)) for text in answer.get("advice") or []]
-    return [f"{name:<11} {text}" for name, text in rows]
+    return [_row(*each) for each in rows]
+
+
+def _row(name: str, text: str) -> str:
+    """
+    Write a line of a report.
+    """
+    return f"{name:<11} {text}"
 
 
 def _term(value: object) -> str:

@@ -14,7 +14,7 @@ from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Protocol
 
 from atmosphere.network.stun.behavior import Behavior, DialBack
-from atmosphere.network.stun.client import measure_behavior
+from atmosphere.network.stun.probe_client import measure_behavior
 
 from .carriers import measure_hairpin
 from .kinds import Expected, Kind

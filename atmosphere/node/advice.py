@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLOCK_TOLERANCE",
     "advise",
+    "lifetime_words",
     "mapping_words",
     "notes",
     "reachable_words",
@@ -62,6 +63,21 @@ def filtering_words(filtering: str | None) -> str | None:
             return "only answers are let in"
         case _:
             return None
+
+
+def lifetime_words(
+    at_least: float | None, less_than: float | None, *, is_behind_nat: bool | None
+) -> str:
+    """
+    Say for how long a router lets answers in to a port that is silent.
+    """
+    what = "your firewall lets answers in" if is_behind_nat is False else "your router keeps a port"
+    often = "a node sends every 5 s at the latest"
+    if less_than is None:
+        return f"{what} for {at_least:g} s of silence at least, and longer was not tried; {often}"
+    if at_least is None:
+        return f"{what} for less than {less_than:g} s of silence; {often}"
+    return f"{what} for {at_least:g} to {less_than:g} s of silence; {often}"
 
 
 def reachable_words(behavior: Behavior | None) -> str:

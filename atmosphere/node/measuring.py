@@ -23,7 +23,6 @@ from twisted.internet.error import DNSLookupError
 from atmosphere.addresses import TransportAddress
 from atmosphere.errors import DecodeError
 from atmosphere.network.stun.behavior import Behavior, Finding
-from atmosphere.network.stun.client import OpenPort, measure_behavior
 from atmosphere.network.stun.discovery import (
     Agreement,
     Observation,
@@ -31,11 +30,12 @@ from atmosphere.network.stun.discovery import (
     agree,
     mapped_refusal,
 )
+from atmosphere.network.stun.probe_client import OpenPort, measure_behavior
 from atmosphere.network.stun.service import resolver
 
 from .api import JSON
 
-__all__ = ["Measurement", "Names", "measure"]
+__all__ = ["Measurement", "Names", "measure", "resolve_servers"]
 
 #: Seconds in which a server's name must have been resolved.
 RESOLVE_PATIENCE = 2.0
@@ -201,7 +201,7 @@ async def measure(
     @param port: the UDP port that the report is about, if it is free.
     @param open_ports: gives that port, by whether it is IPv6, if it is open.
     """
-    names, failures = await _resolve(reactor, servers)
+    names, failures = await resolve_servers(reactor, servers)
     families = {
         is_ipv6: [each for each in names if each.is_ipv6 is is_ipv6] for is_ipv6 in (False, True)
     }
@@ -225,7 +225,7 @@ async def measure(
     return Measurement(behaviors, names, failures)
 
 
-async def _resolve(
+async def resolve_servers(
     reactor: Any, servers: Iterable[Server]
 ) -> tuple[dict[TransportAddress, Server], tuple[tuple[Server, str], ...]]:
     """

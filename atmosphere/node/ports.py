@@ -19,7 +19,8 @@ from typing_extensions import override
 from atmosphere.addresses import TransportAddress
 from atmosphere.errors import ListenError
 from atmosphere.network.path.ways import DirectWay, Way
-from atmosphere.network.stun.client import OpenPort, StunClient
+from atmosphere.network.stun.client import StunClient
+from atmosphere.network.stun.probe_client import OpenPort
 from atmosphere.network.udp.port import PinnedPort
 from atmosphere.network.udp.shared_port import (
     PORT,

@@ -24,8 +24,8 @@ from atmosphere.identity import NodeKey
 from atmosphere.network.relay.client import RelayClient
 from atmosphere.network.relay.frames import HelloCredentials
 from atmosphere.network.stun.behavior import Behavior
-from atmosphere.network.stun.client import OpenPort
 from atmosphere.network.stun.discovery import STUN_SERVERS, Server
+from atmosphere.network.stun.probe_client import OpenPort
 
 from .advice import advise, notes, reachable_words
 from .api import JSON

@@ -89,6 +89,36 @@ class RelayTests(ProcessCase):
         self.assertEqual((status, err.count("\n")), (2, 1))
 
 
+class LifetimeTests(ProcessCase):
+    """
+    C{atmosphere network --lifetime}.
+    """
+
+    def test_no_second_socket(self) -> None:
+        """
+        By a relay with one socket nothing can be measured, which is said at once; the
+        report is there all the same, with and without a running node.
+        """
+        relay = ("relay", "--host", "127.0.0.1", "--port", "0", "--open")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        state = str(Path(self.mktemp()).absolute())
+        stun = ("--stun-port", port, "--second-stun-port", "0")
+        with self.running(*relay, *stun) as facts:
+            asking = ("network", "--lifetime", "--stun", f"127.0.0.1:{port}")
+            status, out, err = finish(self.start("--state", state, *asking))
+            self.assertEqual(status, 0, err)
+            self.assertRegex(out, r"(?m)^lifetime    not measured: .*does not answer to another")
+            self.assertEqual(out.count("local "), 1)
+            finish(self.start("--state", state, "init", "--relay", facts["url"]))
+            with self.running("--state", state, "serve", "--interface", "127.0.0.1"):
+                status, out, err = finish(self.start("--state", state, *asking, "--json"))
+            found = json.loads(out)["binding_lifetime"]
+            self.assertEqual((status, found["at_least_s"], found["words"]), (0, None, None))
+            self.assertIn("up to 5 minutes", err)
+
+
 class InterruptedTests(ProcessCase):
     """
     Commands that are ended before their work is done.

@@ -26,9 +26,11 @@ from typing_extensions import override
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.stun.attributes import OTHER_ADDRESS, SOFTWARE, XOR_MAPPED_ADDRESS
-from atmosphere.network.stun.behavior import Behavior, Dependence, DialBack
+from atmosphere.network.stun.behavior import Behavior, BindingLifetime, Dependence, DialBack
 from atmosphere.network.stun.binding import Corner
-from atmosphere.network.stun.client import Response, StunClient, measure_behavior
+from atmosphere.network.stun.client import Response, StunClient
+from atmosphere.network.stun.lifetime_client import measure_lifetime
+from atmosphere.network.stun.probe_client import measure_behavior
 from atmosphere.network.stun.server import BindingServer, BindingSockets
 
 clock = cast(IReactorTime, global_reactor)
@@ -182,6 +184,23 @@ class CoturnTests(TestCase):
         self.assertTrue(behavior.reachable)
         self.assertIs(behavior.mapping, Dependence.ENDPOINT_INDEPENDENT)
         self.assertTrue(behavior.is_mapping_certain)
+
+    async def test_our_lifetime(self) -> None:
+        """
+        coturn answers to another port than asks, which is what a lifetime is measured by.
+        """
+        port = self.run_server()
+        waiting = StunClient(clock, random.Random(1).randbytes)
+        self.listen(waiting)
+        await self.ask(waiting, port)
+        found: BindingLifetime = await measure_lifetime(
+            global_reactor,
+            TransportAddress("127.0.0.1", port),
+            entropy=random.Random(2).randbytes,
+            interface="127.0.0.1",
+            waits=(0.2, 0.4),
+        )
+        self.assertEqual((found.at_least, found.less_than, found.error), (0.4, None, None))
 
     async def test_our_client(self) -> None:
         """

@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from atmosphere.addresses import TransportAddress
-from atmosphere.network.stun.attributes import CHANGE_REQUEST, PADDING, Attribute
+from atmosphere.network.stun.attributes import (
+    CHANGE_REQUEST,
+    PADDING,
+    RESPONSE_PORT,
+    SOFTWARE,
+    Attribute,
+)
 from atmosphere.network.stun.binding import PRIMARY, SECOND_PORT, BindingResponder, Corner
 from atmosphere.network.stun.message import Class, Message, encode_message
 from atmosphere.network.stun.values import MAGIC_COOKIE, ChangeRequest
@@ -78,6 +84,13 @@ def requests() -> Iterator[tuple[str, bytes]]:
                 f"other {name}, padding {padding}",
                 write((CHANGE_REQUEST, change), *padded),
             )
+    for software in (0, 16, 28, 400):
+        more = ((SOFTWARE, "s" * software),) if software else ()
+        yield f"to another port, software {software}", write((RESPONSE_PORT, 40_001), *more)
+    yield (
+        "to another port, padding 40",
+        write((RESPONSE_PORT, 40_001), (PADDING, bytes(40))),
+    )
     for padding in (4, 40, 400):
         yield f"padding {padding}", write((PADDING, bytes(padding)))
 

@@ -16,7 +16,7 @@ from enum import Enum
 
 from atmosphere.addresses import AddressKind, TransportAddress, address_kind
 
-__all__ = ["Behavior", "Dependence", "DialBack", "Finding", "mapping_of"]
+__all__ = ["Behavior", "BindingLifetime", "Dependence", "DialBack", "Finding", "mapping_of"]
 
 
 class Dependence(Enum):
@@ -68,6 +68,24 @@ class Finding:
     from_port: DialBack = DialBack.NOT_OFFERED
     from_address: DialBack = DialBack.NOT_OFFERED
     seen: tuple[tuple[TransportAddress, TransportAddress], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BindingLifetime:
+    """
+    For how long the NATs and firewalls before us let answers in to a port that is
+    silent, after one request and its answer.
+
+    @ivar server: who was asked.
+    @ivar at_least: the longest silence after which an answer came in, in seconds.
+    @ivar less_than: the shortest after which none did; C{None} if there was none.
+    @ivar error: why neither is known.
+    """
+
+    server: TransportAddress
+    at_least: float | None = None
+    less_than: float | None = None
+    error: str | None = None
 
 
 def mapping_of(findings: Iterable[Finding]) -> tuple[Dependence | None, bool]:

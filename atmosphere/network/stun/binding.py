@@ -10,7 +10,8 @@ the answer. On the wire no answer is more than 1.4 times its request.
 
 A server with a second socket also helps to find out how NATs behave (RFC 5780):
 whoever pads a request to the length of the answer is told of that socket, and
-answered from it if wished.
+answered from it if wished, or at another port of its own address. Whoever forges
+a source chooses its port anyway, so that hits nobody else.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from .attributes import (
     OTHER_ADDRESS,
     PADDING,
     RESPONSE_ORIGIN,
+    RESPONSE_PORT,
     RFC8489,
     UNKNOWN_ATTRIBUTES,
     XOR_MAPPED_ADDRESS,
@@ -59,7 +61,9 @@ _SUCCESS_IPV6 = b"\x01\x01\x00\x18" + MAGIC_COOKIE
 
 
 #: What a server with a second socket understands besides.
-_DIAL_BACK = {each.number: each for each in (*RFC8489.values(), CHANGE_REQUEST, PADDING)}
+_DIAL_BACK = {
+    each.number: each for each in (*RFC8489.values(), CHANGE_REQUEST, PADDING, RESPONSE_PORT)
+}
 
 
 class Corner(NamedTuple):
@@ -87,10 +91,14 @@ ACROSS = Corner(is_other_address=True, is_other_port=True)
 class Answer(NamedTuple):
     """
     An answer, and the socket that it is to be sent from.
+
+    @ivar port: of the asker's address, where it is to be sent; C{None} is where the
+        request came from.
     """
 
     data: bytes
     corner: Corner
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +230,8 @@ class BindingResponder:
             if message.unknown_required:
                 unknown = tuple(dict.fromkeys(message.unknown_required))
                 return "refused", Answer(_refuse(transaction_id, unknown), corner)
+            if message.has(RESPONSE_PORT):
+                return self._answer_port(message, len(data), source, now, corner)
             if message.has(CHANGE_REQUEST) or message.has(PADDING):
                 return self._dial_back(message, len(data), source, now, corner)
         return "answered", Answer(_succeed(source, transaction_id), corner)
@@ -257,6 +267,25 @@ class BindingResponder:
         if target != corner:
             return "refused", Answer(_refuse(transaction_id, (CHANGE_REQUEST.number,)), corner)
         return "answered", Answer(_succeed(source, transaction_id), corner)
+
+    def _answer_port(
+        self, message: Message, length: int, source: TransportAddress, now: float, corner: Corner
+    ) -> tuple[str, Answer | None]:
+        """
+        Answer a request whose answer is to go to another port of who asks, which
+        shows whether a NAT still knows that port.
+
+        @param length: the request's; the answer is no longer than that.
+        """
+        port = message.get(RESPONSE_PORT) or 0
+        if port in FORBIDDEN_PORTS:
+            return "forbidden_port", None
+        data = _succeed(source, message.transaction_id)
+        is_alone = not message.has(CHANGE_REQUEST) and not message.has(PADDING)
+        if is_alone and len(data) <= length and self._dial_backs.allow(source.packed, now):
+            return "dialled_back", Answer(data, corner, port)
+        refusal = _refuse(message.transaction_id, (RESPONSE_PORT.number,))
+        return "refused", Answer(refusal, corner)
 
     def _other(self, corner: Corner, source: TransportAddress) -> tuple[TransportAddress, ...]:
         """

@@ -1,26 +1,24 @@
 # -*- test-case-name: tests.network.stun.test_client -*-
 """
-STUN clients for one socket each.
+A STUN client for one socket, which asks for our address.
 
-L{StunClient} asks for our address, L{ProbeClient} how NATs and firewalls behave.
-Both are ordinary C{DatagramProtocol}s: alone on C{reactor.listenUDP}, or one of
-many on a shared port. L{measure_behavior} opens ports for all that it takes.
+It is an ordinary C{DatagramProtocol}: alone on C{reactor.listenUDP}, or one of
+many on a shared port.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, maybeDeferred
-from twisted.internet.error import CannotListenError
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import DatagramProtocol
 from typing_extensions import override
 
 from atmosphere.addresses import TransportAddress
-from atmosphere.engine_driver import EngineClock, EngineDriver
+from atmosphere.engine_driver import EngineDriver
 from atmosphere.errors import (
     DecodeError,
     TransactionRefusedError,
@@ -28,18 +26,10 @@ from atmosphere.errors import (
 )
 
 from .attributes import MAPPED_ADDRESS, XOR_MAPPED_ADDRESS, Attribute
-from .behavior import Behavior, Finding
 from .message import Message
-from .probe import DialBackProbe, Finished, MappingProbe, Probe
 from .transaction import RC, RM, RTO, Answered, Event, Failed, Refused, TimedOut, Transactions
 
-__all__ = ["OpenPort", "ProbeClient", "Response", "StunClient", "measure_behavior"]
-
-#: What is said of servers that this machine has no route to.
-NO_WAY = "no way leads there"
-
-#: Gives a protocol a UDP port; returns what takes it back.
-OpenPort = Callable[[DatagramProtocol], Callable[[], Any]]
+__all__ = ["Response", "StunClient"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,199 +196,3 @@ class StunClient(DatagramProtocol):
             case TimedOut(_, attempts):
                 text = f"no response from STUN server {server}"
                 deferred.errback(TransactionTimeoutError(text, attempts=attempts))
-
-
-class ProbeClient(DatagramProtocol):
-    """
-    Runs one probe on its port, from when it has one.
-
-    @ivar finished: fires with the findings; with none once the port is gone.
-        Cancelling it ends the probe.
-    """
-
-    noisy = False
-
-    def __init__(
-        self,
-        reactor: IReactorTime,
-        kind: type[Probe],
-        servers: Sequence[TransportAddress],
-        entropy: Callable[[int], bytes],
-    ) -> None:
-        """
-        @param kind: L{DialBackProbe} or L{MappingProbe}.
-        @param servers: of one address family.
-        """
-        self.finished: Deferred[tuple[Finding, ...]] = Deferred(lambda _: self._stop())
-        self._reactor = reactor
-        self._kind = kind
-        self._servers = servers
-        self._entropy = entropy
-        self._probe: Probe | None = None
-        self._driver: EngineDriver[TransportAddress, Finished] | None = None
-
-    def owns(self, transaction_id: bytes) -> bool:
-        """
-        Say whether a response to this transaction is waited for here.
-        """
-        return self._probe is not None and self._probe.owns(transaction_id)
-
-    @override
-    def startProtocol(self) -> None:
-        """
-        Begin.
-        """
-        if self.finished.called:
-            return
-        clock = EngineClock(self._reactor)
-        self._probe = self._kind(self._servers, self._entropy, clock.now())
-        self._driver = EngineDriver(self._reactor, self._probe, self._send, self._deliver, clock)
-        self._driver.pump()
-
-    @override
-    def stopProtocol(self) -> None:
-        """
-        End: the port is gone.
-        """
-        self._stop()
-        if not self.finished.called:
-            self.finished.callback(())
-
-    def _stop(self) -> None:
-        """
-        Ask no more.
-        """
-        if self._driver is not None:
-            self._driver.stop()
-            self._driver = None
-
-    @override
-    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
-        """
-        Take what may be an answer.
-        """
-        if self._driver is None:
-            return
-        try:
-            source = TransportAddress.from_socket(addr)
-        except DecodeError:
-            return
-        self._driver.receive_datagram(datagram, source)
-
-    def _send(self, datagrams: list[tuple[bytes, TransportAddress]]) -> None:
-        """
-        Send requests; what the system does not take is lost, as datagrams may be.
-        """
-        for data, destination in datagrams:
-            try:
-                if self.transport is not None:
-                    self.transport.write(data, (destination.host, destination.port))
-            except OSError:
-                continue
-
-    def _deliver(self, event: Finished) -> None:
-        """
-        Hand over the findings.
-        """
-        self._stop()
-        self.finished.callback(event.findings)
-
-
-def measure_behavior(
-    reactor: Any,
-    servers: Sequence[TransportAddress],
-    *,
-    entropy: Callable[[int], bytes],
-    port: int = 0,
-    interface: str | None = None,
-    open_port: OpenPort | None = None,
-) -> Deferred[Behavior]:
-    """
-    Find out how the NATs and firewalls before us behave, in one address family.
-
-    @param reactor: has C{IReactorUDP} and C{IReactorTime}.
-    @param servers: STUN servers, all IPv4 or all IPv6; those that have a second
-        socket (RFC 5780) can tell.
-    @param port: the UDP port whose reachability is wanted; any if it is taken, or 0.
-        Nothing is sent from it to a second socket, so it may be measured again.
-    @param interface: the address to listen on; C{None} for all.
-    @param open_port: gives the protocol that port instead, such as a
-        part of one that is open already.
-    @return: fires with what was found within 5 seconds, if only that nobody
-        answers; never fails. Cancelling it closes the ports.
-    """
-    return Deferred.fromCoroutine(
-        _measure(reactor, servers, entropy, port, interface, open_port) if servers else _nothing()
-    )
-
-
-async def _nothing() -> Behavior:
-    """
-    Say what asking nobody brings.
-    """
-    return Behavior()
-
-
-async def _measure(
-    reactor: Any,
-    servers: Sequence[TransportAddress],
-    entropy: Callable[[int], bytes],
-    port: int,
-    interface: str | None,
-    open_port: OpenPort | None,
-) -> Behavior:
-    """
-    Do what L{measure_behavior} says.
-    """
-    if interface is None:
-        interface = "::" if servers[0].is_ipv6 else "0.0.0.0"
-
-    def listen(protocol: DatagramProtocol, number: int) -> Callable[[], Any]:
-        try:
-            listening = reactor.listenUDP(number, protocol, interface, 8192)
-        except CannotListenError:
-            if not number:
-                raise
-            listening = reactor.listenUDP(0, protocol, interface, 8192)
-        return lambda: listening.stopListening()
-
-    dialling = ProbeClient(reactor, DialBackProbe, servers, entropy)
-    mapping = ProbeClient(reactor, MappingProbe, servers, entropy)
-    closers = []
-    try:
-        host = None
-        for server in servers:
-            looking = DatagramProtocol()
-            looking.noisy = False
-            closers.append(listen(looking, 0))
-            host = _source(looking, server)
-            if host is not None:
-                break
-        else:
-            return Behavior(None, tuple(Finding(each, error=NO_WAY) for each in servers))
-        closers.append(listen(dialling, port) if open_port is None else open_port(dialling))
-        closers.append(listen(mapping, 0))
-        local = None
-        if dialling.transport is not None:
-            local = TransportAddress(host, dialling.transport.getHost().port)
-        return Behavior(local, await dialling.finished, await mapping.finished)
-    except CannotListenError:
-        return Behavior()
-    finally:
-        for close in closers:
-            await maybeDeferred(close)
-
-
-def _source(looking: DatagramProtocol, server: TransportAddress) -> str | None:
-    """
-    Find the IP address that we send to a server from. Connecting a UDP port sends nothing.
-
-    @return: C{None} if no way leads there.
-    """
-    if looking.transport is None:
-        return None
-    try:
-        looking.transport.connect(server.host, server.port)
-        return TransportAddress.from_socket((looking.transport.getHost().host, 0)).host
-    except (OSError, DecodeError):
-        return None

@@ -97,7 +97,8 @@ class BindingServer(DatagramProtocol):
         if self.transport is None:
             return
         try:
-            self.transport.write(answer.data, addr)
+            port = addr[1] if answer.port is None else answer.port
+            self.transport.write(answer.data, (addr[0], port))
         except OSError:
             self.unsent += 1
 

@@ -29,7 +29,7 @@ from atmosphere.network.relay.frames import HelloCredentials
 from atmosphere.network.relay.limits import RelayConfig
 from atmosphere.network.relay.service import RelayService
 from atmosphere.network.stun.behavior import DialBack
-from atmosphere.network.stun.client import measure_behavior
+from atmosphere.network.stun.probe_client import measure_behavior
 
 from .certificates import Authority
 from .relay_case import RawClient, upgrade

@@ -1,5 +1,5 @@
 """
-Tests for L{atmosphere.network.stun.client.measure_behavior}: the programs that run,
+Tests for L{atmosphere.network.stun.probe_client.measure_behavior}: the programs that run,
 on simulated networks with each kind of NAT, and on loopback.
 """
 
@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.stun.behavior import Behavior, DialBack
 from atmosphere.network.stun.binding import PRIMARY, SECOND_PORT, Corner
-from atmosphere.network.stun.client import measure_behavior
+from atmosphere.network.stun.probe_client import measure_behavior
 from atmosphere.network.stun.server import BindingServer, BindingSockets
 from atmosphere.testing import (
     ADDRESS_RESTRICTED,
