@@ -26,6 +26,9 @@ MAX_SHOWN = 12
 #: Characters of a text that people are shown.
 MAX_TEXT = 1000
 
+#: What each path carries that works at all; only what is beyond it is worth a word.
+FULL_SIZE = 1200
+
 #: Columns that advice takes; the lines of ways and decisions are as long as they are.
 WIDTH = 88
 
@@ -125,6 +128,8 @@ def _ways(ways: list[dict[str, Any]], *, is_linked: bool) -> Iterator[str]:
             fact += f"; {each['loss'] * 100:.0f} % of checks lost"
         if each.get("jitter_ms") is not None:
             fact += f", jitter {milliseconds(each['jitter_ms'])}"
+        if (each.get("datagram_bytes") or 0) > FULL_SIZE:
+            fact += f"; datagrams of up to {int(each['datagram_bytes'])} bytes pass"
         if each.get("age_s") is not None:
             fact += f" ({ago(each['age_s'])})"
         yield f"{INDENT}{'':{COLUMN}}{fact}"

@@ -262,6 +262,7 @@ def _way(story: WayStory, now: float) -> JSON:
         "rtt_ms": _ms(story.rtt),
         "jitter_ms": _ms(story.jitter),
         "loss": None if story.loss is None else round(story.loss, 4),
+        "datagram_bytes": story.datagram_size,
         "age_s": _age(story.at, now),
     }
 

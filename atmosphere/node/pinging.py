@@ -40,8 +40,8 @@ def path_of(link: Link) -> JSON | None:
     """
     Describe the path of a link.
 
-    @return: C{kind}, C{remote} (an address, or a relay's URL) and C{rtt_ms};
-        C{None} if nothing carries data.
+    @return: C{kind}, C{remote} (an address, or a relay's URL), C{rtt_ms} and
+        C{datagram_bytes}; C{None} if nothing carries data.
     """
     path = link.path
     if path is None:
@@ -49,7 +49,8 @@ def path_of(link: Link) -> JSON | None:
     way = path.way
     remote = way.relay if isinstance(way, RelayedWay) else str(way.address)
     rtt = None if path.rtt is None else round(path.rtt * 1000, 3)
-    return {"kind": path.kind, "remote": remote, "rtt_ms": rtt}
+    size = path.datagram_size
+    return {"kind": path.kind, "remote": remote, "rtt_ms": rtt, "datagram_bytes": size}
 
 
 @dataclass

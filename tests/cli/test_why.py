@@ -33,6 +33,7 @@ ANSWER: dict[str, Any] = {
             "rtt_ms": 12.0,
             "jitter_ms": 0.42,
             "loss": 0.05,
+            "datagram_bytes": 1472,
             "age_s": 75.0,
         },
         {
@@ -45,6 +46,7 @@ ANSWER: dict[str, Any] = {
             "rtt_ms": 41.0,
             "jitter_ms": None,
             "loss": None,
+            "datagram_bytes": None,
             "age_s": None,
         },
     ],
@@ -94,7 +96,7 @@ class WhyTests(CommandTestCase):
         self.assertEqual(lines[0], ANSWER["summary"])
         self.assertEqual(lines[1], "By rule 5.3: a direct way goes before a relayed one.")
         for words in (
-            "5 % of checks lost, jitter 0.4 ms (75 s ago)",
+            "5 % of checks lost, jitter 0.4 ms; datagrams of up to 1472 bytes pass (75 s ago)",
             "relay wss://relay\\x1b[31m",
             "rule 5.3: a direct way goes before a relayed one",
             "this node:          UDP works, its NAT takes another port",

@@ -72,7 +72,7 @@ class SessionTestCase(EndToEndTestCase):
         (peer,) = machine.wait_until_connected(other.name)
         self.assertEqual(set(peer), {"node_id", "name", "state", "path"})
         self.assertEqual(peer["node_id"], other.json("status")["node_id"])
-        self.assertEqual(set(peer["path"]), {"kind", "remote", "rtt_ms"})
+        self.assertEqual(set(peer["path"]), {"kind", "remote", "rtt_ms", "datagram_bytes"})
         path: dict[str, Any] = peer["path"]
         return path
 

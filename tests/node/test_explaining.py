@@ -66,6 +66,7 @@ class WhyTests(WorldCase):
         self.assertIn("private", ways["192.168.2.2:7777"]["fact"])
         self.assertEqual(answer["help"], [])
         self.assertEqual(ways["198.51.100.2:7777"]["loss"], 0.0)
+        self.assertEqual(ways["198.51.100.2:7777"]["datagram_bytes"], 1472)
 
     def test_symmetric(self) -> None:
         """

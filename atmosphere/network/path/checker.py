@@ -154,6 +154,8 @@ class Checker:
             full_in=answer.full_in,
             heartbeat=self._heartbeat(),
         )
+        if known.datagrams is not None:
+            known.datagrams.answered(now, answer.size)
         return known, answer
 
     # ------------------------------------------------------------- what leaves
@@ -181,7 +183,37 @@ class Checker:
             least = 1 if known.state is WayState.SUCCEEDED else self._least_level
             if self._budget.level(now) + GRAIN >= least and self._budget.take(1, now):
                 ready.append((self._check(known, now, is_hurried), known.way))
+        return ready + self._probes(now)
+
+    def _probes(self, now: float) -> list[tuple[bytes, Way]]:
+        """
+        Hand out the checks that look for larger datagrams. They come last: one that is
+        too large for our own socket must not hold up others. That they are lost says
+        nothing of their way.
+        """
+        ready: list[tuple[bytes, Way]] = []
+        for known in self._ways:
+            if known.datagrams is None or not self._may_probe(known):
+                continue
+            size = known.datagrams.probe(now)
+            if size is None:
+                continue
+            if self._budget.level(now) + GRAIN < self._least_level:
+                known.datagrams.put_off(self.wait_for_budget(now))
+                continue
+            self._budget.charge(1, now)
+            known.datagrams.sent(now)
+            data = self.conversation.new_check(
+                known.way, now, is_full=True, priority=PEER_REFLEXIVE_PRIORITY, size=size
+            )
+            ready.append((data, known.way))
         return ready
+
+    def _may_probe(self, known: KnownWay) -> bool:
+        """
+        Say whether larger datagrams are looked for on a way now.
+        """
+        return known.state is WayState.SUCCEEDED and is_allowed(known.way, self.policy)
 
     def _has_to_wait(self, known: KnownWay) -> bool:
         """
@@ -264,6 +296,9 @@ class Checker:
             if known.due is not None and is_allowed(known.way, self.policy):
                 has_to_wait = self._has_to_wait(known)
                 times.append(max(known.due, self._next_slot) if has_to_wait else known.due)
+            sizes = known.datagrams
+            if sizes is not None and sizes.due is not None and self._may_probe(known):
+                times.append(sizes.due)
         return min(times, default=None)
 
     def wait_for_budget(self, now: float) -> float:

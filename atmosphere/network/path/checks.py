@@ -88,6 +88,7 @@ class _Outstanding:
     sent_at: float
     is_full: bool
     key: bytes
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Answer:
     @ivar full_in: and so was the answer.
     @ivar observed: where the peer saw the check come from; C{None} on a
         relayed way.
+    @ivar size: of how many bytes the check was, if the answer was as long, else 0.
     """
 
     way: Way
@@ -108,6 +110,7 @@ class Answer:
     full_out: bool
     full_in: bool
     observed: TransportAddress | None
+    size: int = 0
 
 
 def check_recipient(data: bytes) -> str | None:
@@ -180,10 +183,13 @@ class CheckConversation:
         """
         self._probes.clear()
 
-    def new_check(self, way: Way, now: float, *, is_full: bool, priority: int) -> bytes:
+    def new_check(
+        self, way: Way, now: float, *, is_full: bool, priority: int, size: int = FULL_SIZE
+    ) -> bytes:
         """
         Write a check.
 
+        @param size: of a full-size one, at least that; a multiple of 4.
         @param priority: of the peer-reflexive candidate that it would make.
         @raise ValueError: the peer's credentials are not yet known.
         """
@@ -192,7 +198,9 @@ class CheckConversation:
         self._drop_old(now)
         transaction_id = self._entropy(TRANSACTION_ID_LENGTH)
         key = self.remote.key
-        self._outstanding[transaction_id] = _Outstanding(way, now, is_full, key)
+        self._outstanding[transaction_id] = _Outstanding(
+            way, now, is_full, key, size if is_full else 0
+        )
         return encode_check(
             transaction_id,
             username=f"{self.remote.ufrag}:{self.local.ufrag}",
@@ -200,7 +208,7 @@ class CheckConversation:
             priority=priority,
             tie_breaker=self._tie_breaker,
             is_controlling=self._is_controlling,
-            size=FULL_SIZE if is_full else 0,
+            size=size if is_full else 0,
         )
 
     def _drop_old(self, now: float) -> None:
@@ -263,4 +271,5 @@ class CheckConversation:
             return None
         observed = message.get(XOR_MAPPED_ADDRESS) if isinstance(way, DirectWay) else None
         is_full_in = check.is_full and len(data) >= FULL_SIZE
-        return Answer(way, check.sent_at, check.is_full, is_full_in, observed)
+        size = check.size if len(data) == check.size else 0
+        return Answer(way, check.sent_at, check.is_full, is_full_in, observed, size)

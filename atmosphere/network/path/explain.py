@@ -57,6 +57,7 @@ class WayStory:
     @ivar rtt: its round trip in seconds.
     @ivar jitter: by how much that varies, in seconds.
     @ivar loss: which share of its checks is lost.
+    @ivar datagram_size: the largest UDP payload that went both ways, if it is direct.
     @ivar at: engine time of the newest decision about it.
     @ivar heard: engine time of the last authentic datagram by it.
     @ivar has_answered: it ever answered a check, or carried the handshake.
@@ -80,6 +81,7 @@ class WayStory:
     is_too_small: bool = False
     is_refused: bool = False
     is_doubtful: bool = False
+    datagram_size: int | None = None
 
     @property
     def is_active(self) -> bool:
@@ -285,6 +287,7 @@ def tell_ways(
                 known.has_answered,
                 known.is_too_small,
                 is_doubtful=known.unanswered >= DOUBTFUL_AFTER,
+                datagram_size=known.datagram_size,
             )
         )
     there = {each.way for each in told}

@@ -15,14 +15,13 @@ from typing import assert_never
 
 from atmosphere.network.nat.candidates import CandidateType
 
+from .datagram_size import FULL_SIZE, DatagramSize
+from .hold_back import HoldBack
 from .quality import Quality
 from .selection import Measurement
 from .ways import DirectWay, RelayedWay, Way
 
 __all__ = ["DISTRUST_AFTER", "FULL_SIZE", "SHORTEST_PAUSE", "SUSPECT_AFTER", "KnownWay", "WayState"]
-
-#: The UDP payload that a way must carry both ways, in bytes.
-FULL_SIZE = 1200
 
 #: Seconds without an answered check after which a way has failed.
 DISTRUST_AFTER = 6.5
@@ -47,9 +46,6 @@ LONGEST_LOOK_PAUSE = 60.0
 POKED_PAUSE = 0.05
 POKED_LOOK_PAUSE = 5.0
 HURRIED_PAUSE = 0.5
-
-STABLE_AFTER = 60.0
-LONGEST_HOLD = 60.0
 
 
 class WayState(Enum):
@@ -88,20 +84,20 @@ class KnownWay:
     @ivar last_sent: when a check last left by it.
     @ivar unanswered: checks sent since the last answer.
     @ivar asked_since: when the first of them left.
+    @ivar datagrams: how large they may be; C{None} for a relayed way, whose relay sees to it.
     @ivar quality: how well it has carried checks since it answered first.
     """
 
     __slots__ = (
         "_bold_tries",
-        "_falls",
         "_full_in",
         "_full_out",
-        "_held_until",
+        "_hold",
         "_look_pause",
         "_round_trips",
-        "_taken_at",
         "_tries",
         "asked_since",
+        "datagrams",
         "due",
         "has_answered",
         "is_called",
@@ -140,13 +136,12 @@ class KnownWay:
         self.unanswered = 0
         self.asked_since = float("-inf")
         self.quality = Quality()
+        self.datagrams = DatagramSize.of(way)
         self._tries = self._bold_tries = 0
         self._full_out = self._full_in = False
         self._round_trips: deque[float] = deque(maxlen=5)
         self._look_pause = 0.0
-        self._taken_at = float("-inf")
-        self._falls = 0
-        self._held_until = float("-inf")
+        self._hold = HoldBack()
 
     # -------------------------------------------------------------- questions
 
@@ -179,6 +174,14 @@ class KnownWay:
         return min(self._round_trips, default=None)
 
     @property
+    def datagram_size(self) -> int | None:
+        """
+        The largest UDP payload that went both ways, of a direct way that works.
+        """
+        is_known = self.datagrams is not None and self.state is WayState.SUCCEEDED
+        return self.datagrams.size if self.datagrams is not None and is_known else None
+
+    @property
     def kind(self) -> str:
         """
         C{direct}, C{punched} or C{relayed}.
@@ -197,7 +200,7 @@ class KnownWay:
             self.rtt,
             is_usable=self.state is WayState.SUCCEEDED,
             is_suspect=self.is_suspect,
-            is_held=now < self._held_until,
+            is_held=self._hold.is_held(now),
         )
 
     def wants_full_size(self, is_loaded: bool) -> bool:
@@ -341,6 +344,8 @@ class KnownWay:
                 self.due = None
             case never:
                 assert_never(never)
+        if self.datagrams is not None and self.state is WayState.SUCCEEDED:
+            self.datagrams.begin(now)
 
     def heard(self, now: float, *, is_full: bool = False, heartbeat: float = LONGEST_PAUSE) -> None:
         """
@@ -432,7 +437,7 @@ class KnownWay:
         """
         Data leaves by this way from now on.
         """
-        self._taken_at = now
+        self._hold.taken(now)
 
     def lose(self, now: float, reason: str) -> None:
         """
@@ -474,6 +479,8 @@ class KnownWay:
         """
         Take back what was proven.
         """
+        if self.datagrams is not None:
+            self.datagrams.end()
         self.trusted_until = None
         self.unanswered = self._tries = self._bold_tries = 0
         self._full_out = self._full_in = False
@@ -484,10 +491,7 @@ class KnownWay:
         Give the way up for now, and hold it back if that happens too often.
         """
         if self.state is WayState.SUCCEEDED:
-            is_again = now - self._taken_at < STABLE_AFTER
-            self._falls = self._falls + 1 if is_again else 1
-            if self._falls > 1:
-                self._held_until = now + min(LONGEST_HOLD, 2.0 ** (self._falls - 1))
+            self._hold.fell(now)
         self.state = WayState.FAILED
         self.reason = reason
         self._forget()

@@ -393,9 +393,9 @@ class Paths(PathState):
         if observed is not None and self._observed.get(observed.is_ipv6) != observed:
             self._observed[observed.is_ipv6] = observed
             self.events.append(ObservedAddress(observed))
-        was_silent = self.is_silent
+        was_silent, before = self.is_silent, self.active
         self._review(now)
-        if was_suspect and known.way == self.active and not was_silent:
+        if was_suspect and known.way == before == self.active and not was_silent:
             self.events.append(PathRestored(known.way))
 
     def _review(self, now: float) -> None:

@@ -151,6 +151,8 @@ class WayReport:
     @ivar rtt: its round trip in seconds, once measured.
     @ivar last_heard: engine time of the last authentic datagram by it.
     @ivar reason: why it is in that state.
+    @ivar datagram_size: the largest UDP payload that went both ways, in bytes; C{None}
+        where none did, and for a relayed way.
     """
 
     way: Way
@@ -160,6 +162,7 @@ class WayReport:
     rtt: float | None
     last_heard: float | None
     reason: str
+    datagram_size: int | None = None
 
 
 def report_ways(ways: Iterable[KnownWay], active: Way | None) -> list[WayReport]:
@@ -176,6 +179,7 @@ def report_ways(ways: Iterable[KnownWay], active: Way | None) -> list[WayReport]
             known.rtt,
             known.last_heard,
             known.reason,
+            known.datagram_size,
         )
         for known in ranked
     ]

@@ -9,9 +9,11 @@ the same. Where the system or an interface cannot, it is an ordinary port.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,6 +26,9 @@ __all__ = ["SegmentPort", "runs_of"]
 #: C{linux/udp.h}; Python has no names for them before 3.14.
 _UDP_SEGMENT = 103
 _UDP_GRO = 104
+
+#: C{IP_PMTUDISC_PROBE} of C{linux/in.h}: never in fragments, whatever routers said.
+_PROBE = 3
 
 #: What the oldest kernel that has C{UDP_SEGMENT} takes in one write.
 _MAX_SEGMENTS = 64
@@ -58,6 +63,19 @@ def runs_of(datagrams: Sequence[bytes]) -> Iterator[list[bytes]]:
         yield run
 
 
+def _forbid_fragments(made: socket.socket) -> None:
+    """
+    Have no datagram cut into fragments, by this machine or on its way (RFC 9000 §14):
+    so a check of some size says what the path carries. Where the system does not know
+    how, fragments may pass for more.
+    """
+    is_ipv6 = made.family == socket.AF_INET6
+    level, option = (socket.IPPROTO_IPV6, 23) if is_ipv6 else (socket.IPPROTO_IP, 10)
+    if sys.platform.startswith("linux"):  # IPV6_MTU_DISCOVER, IP_MTU_DISCOVER
+        with contextlib.suppress(OSError):
+            made.setsockopt(level, option, _PROBE)
+
+
 class SegmentPort(Port):
     """
     A UDP port; its protocol is handed what came together at once, if it has
@@ -76,6 +94,7 @@ class SegmentPort(Port):
         made: socket.socket = super().createInternetSocket()
         if self.addressFamily == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        _forbid_fragments(made)
         try:
             made.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1)
         except OSError:

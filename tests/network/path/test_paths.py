@@ -264,7 +264,13 @@ class ChoiceTests(SynchronousTestCase):
         When everything is dead the owner is told once, and told again within
         half a second and a bit of a way being back.
         """
-        pair = Pair()
+        for seed in range(1, 8):
+            self._fall_silent_and_return(Pair(seed=seed))
+
+    def _fall_silent_and_return(self, pair: Pair) -> None:
+        """
+        Do so for a minute.
+        """
         pair.open()
         pair.cut(TO_A, TO_B, RELAY_TO_A, RELAY_TO_B)
         start = pair.now

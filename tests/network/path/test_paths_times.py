@@ -1,5 +1,6 @@
 """
-Tests of L{atmosphere.network.path.paths}: how soon a link is direct, to the millisecond.
+Tests of L{atmosphere.network.path.paths}: how soon a link is direct, to the
+millisecond, and how large its datagrams may be.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.nat.candidates import Candidate, CandidateType, make_candidate
 from atmosphere.network.path.ways import DirectWay
+from atmosphere.rate import TokenBucket
 
+from . import lane
 from .lane import RELAY, RELAY_TO_B, Lane, Pair, host
 
 #: What the NATs of the two make of their addresses.
@@ -104,3 +107,55 @@ class TimesTests(SynchronousTestCase):
         dialler, listener = self.punch([*ELSEWHERE, seen(SEEN_A)], [*ELSEWHERE, seen(SEEN_B)])
         self.assertAlmostEqual(listener, 0.2)
         self.assertAlmostEqual(dialler, 0.24)
+
+
+class SizeTests(SynchronousTestCase):
+    """
+    How large datagrams may be on each way.
+    """
+
+    def sizes(self, pair: Pair) -> dict[str, int | None]:
+        """
+        Say what A knows of each way.
+        """
+        return {each.kind: each.datagram_size for each in pair.a.snapshot()}
+
+    def test_found(self) -> None:
+        """
+        The largest that goes both ways is found on direct ways, within seconds and
+        without any way being doubted meanwhile; a relay sees to its own.
+        """
+        for mtu, expected in ((65535, 1472), (1460, 1452), (1200, 1200)):
+            pair = Pair()
+            pair.lanes["b", lane.TO_A].mtu = mtu
+            pair.open()
+            pair.run(15.0)
+            self.assertEqual(self.sizes(pair), {"direct": expected, "relayed": None})
+            self.assertEqual(len(pair.changes("a")), 2)
+            suspects = [each for each in pair.a.story(pair.now).ways if "since then" in each.fact]
+            self.assertEqual(suspects, [])
+
+    def test_black_hole(self) -> None:
+        """
+        A way that carries less than before is noticed, and stays in use.
+        """
+        pair = Pair()
+        pair.open()
+        pair.run(5.0)
+        pair.lanes["a", lane.TO_B].mtu = 1300
+        pair.run(140.0)
+        self.assertEqual(self.sizes(pair)["direct"], 1280)
+        self.assertEqual(len(pair.changes("a")), 2)
+        story = pair.a.story(pair.now).active
+        assert story is not None
+        self.assertEqual(story.datagram_size, 1280)
+        self.assertEqual(story.loss, 0.0)
+
+    def test_budget(self) -> None:
+        """
+        Where the process has no checks left, larger datagrams wait.
+        """
+        pair = Pair(budget=TokenBucket(0.5, 10))
+        pair.open()
+        pair.run(120.0)
+        self.assertEqual(pair.a.active, lane.TO_B)

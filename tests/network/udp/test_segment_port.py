@@ -5,6 +5,7 @@ Tests for L{atmosphere.network.udp.segment_port}: many datagrams with one call.
 import errno
 import os
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -49,6 +50,26 @@ class RunTests(SynchronousTestCase):
         """
         runs = list(runs_of([bytes(1200)] * 60 + [bytes(10)] + [bytes(1200)]))
         self.assertEqual([len(run) for run in runs], [54, 7, 1])
+
+
+class FragmentTests(SynchronousTestCase):
+    """
+    No datagram is cut.
+    """
+
+    def test_forbidden(self) -> None:
+        """
+        The socket of either family says so to the kernel, where that is Linux.
+        """
+        for interface, level, option in (
+            ("127.0.0.1", socket.IPPROTO_IP, 10),
+            ("::1", socket.IPPROTO_IPV6, 23),
+        ):
+            port = SegmentPort(0, DatagramProtocol(), interface, LIMIT, REACTOR)
+            made = port.createInternetSocket()
+            self.addCleanup(made.close)
+            if sys.platform.startswith("linux"):
+                self.assertEqual(made.getsockopt(level, option), 3)
 
 
 class Single(DatagramProtocol):
