@@ -41,6 +41,7 @@ class SimulatedNetwork:
     @ivar internet: the network that all hosts hang on unless told otherwise.
     @ivar names: what the hosts' resolvers know; each host's name is in it.
     @ivar hosts: all hosts, by name.
+    @ivar taps: called with each packet that a host sends, as it leaves the host.
     """
 
     def __init__(self, clock: Clock, seed: int, link: Link | None = None) -> None:
@@ -52,6 +53,7 @@ class SimulatedNetwork:
         self.agenda = Agenda(clock)
         self.names = NameTable()
         self.hosts: dict[str, Host] = {}
+        self.taps: list[Callable[[Packet], None]] = []
         self._link = link if link is not None else Link()
         self._trace: list[TraceRecord] | None = None
         self._cuts: dict[tuple[object, object], frozenset[Kind]] = {}
@@ -298,6 +300,9 @@ class SimulatedNetwork:
 
         @param what: empty when it was sent, else how it ended.
         """
+        if not what:
+            for tap in self.taps:
+                tap(packet)
         if self._trace is not None:
             kind = f"{packet.kind.value} {what}" if what else packet.kind.value
             self._trace.append(

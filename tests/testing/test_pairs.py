@@ -66,6 +66,7 @@ class PairTests(SynchronousTestCase):
             assert found.first is not None and found.direct is not None, pair
             self.assertLessEqual(found.first, pair.target.first, pair)
             self.assertLessEqual(found.direct, pair.target.direct_worst, pair)
+            self.assertLessEqual(found.mappings, 256 + 20, pair)
 
     def test_relayed(self) -> None:
         """
