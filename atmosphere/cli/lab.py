@@ -11,6 +11,7 @@ from typing import Any
 import click
 from typing_extensions import override
 
+from .lab_faults import faults
 from .lab_matrix import matrix
 from .lab_programs import internal
 from .lab_workshop import (
@@ -31,6 +32,7 @@ atmosphere lab list
 sudo atmosphere lab "symmetric x cgnat"
 sudo atmosphere lab "same-cgnat x same-cgnat" --why --timeout 15
 sudo atmosphere lab matrix --runs 5
+sudo atmosphere lab faults --fault relay --size 10MB
 """
 
 
@@ -143,7 +145,7 @@ def pair(
     return status_of(outcome)
 
 
-for each in (list_kinds, pair, matrix, internal):
+for each in (list_kinds, pair, matrix, faults, internal):
     lab.add_command(each)
 
 

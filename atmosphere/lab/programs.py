@@ -183,6 +183,12 @@ class Running:
             raise self.failure(f"ended with {status}")
         return self.text()
 
+    def signal(self, number: int) -> None:
+        """
+        Send it a signal.
+        """
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         """
         End it: politely, and if that does not help, at once.

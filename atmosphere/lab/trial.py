@@ -6,6 +6,7 @@ looks for the other.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -292,7 +293,7 @@ class Trial:
         @param connect: makes what asks the node of a state directory.
         @param tell: is told who has done what.
         """
-        self._internet = internet
+        self.internet = internet
         self._times = internet.programs.times
         self._tell = tell
         one, two = internet.homes
@@ -307,24 +308,49 @@ class Trial:
         """
         return self._portland, self._seattle
 
+    def _begin_relay(self) -> Running:
+        """
+        Start the relay.
+        """
+        options = ("relay", "--host", RELAY, "--port", str(RELAY_PORT), "--open")
+        return self.internet.programs.start(self.internet.middle, "relay", *options)
+
+    def start_relay(self) -> None:
+        """
+        Start the relay again, and wait until it is there.
+        """
+        self._relay = self._begin_relay()
+        self._relay.wait_for("--relay")
+
+    def kill_relay(self) -> None:
+        """
+        Kill the relay, which does nothing more.
+        """
+        self._relay.signal(signal.SIGKILL)
+
+    def signal(self, name: str, number: int) -> None:
+        """
+        Send a signal to the node of that name.
+        """
+        (node,) = (each for each in self._nodes if each.name == name)
+        assert node.running is not None
+        node.running.signal(number)
+
     def prepare(self) -> None:
         """
         Measure the homes, start the relay, and bring both nodes into one mesh.
 
         @raise LabError: a home is not what it should be, or a program fails.
         """
-        programs, middle = self._internet.programs, self._internet.middle
-        measuring = self._internet.start_measuring()
-        relay = programs.start(
-            middle, "relay", "relay", "--host", RELAY, "--port", str(RELAY_PORT), "--open"
-        )
+        measuring = self.internet.start_measuring()
+        self._relay = self._begin_relay()
         for making in [node.make() for node in self._nodes]:
             making.finish()
-        relay.wait_for("--relay")
+        self._relay.wait_for("--relay")
         for node in self._nodes:  # they start while the homes are still being measured
             node.start()
-        self._internet.judge(measuring)
-        for node, home in zip(self._nodes, self._internet.homes, strict=True):
+        self.internet.judge(measuring)
+        for node, home in zip(self._nodes, self.internet.homes, strict=True):
             assert home.behavior is not None
             self.outcome.behaviors.append(home.behavior)
             self._tell(node.name, f"{home.kind.value}, measured: {describe(home.behavior)}")
@@ -348,7 +374,7 @@ class Trial:
         """
         for node in reversed(self._nodes):
             node.stop()
-        self._internet.forget_connections()
+        self.internet.forget_connections()
         for node in self._nodes:
             node.start()
         for node in self._nodes:

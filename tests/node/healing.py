@@ -156,9 +156,9 @@ class Healing:
 
     def gap_after(self, moment: float) -> float:
         """
-        Say how long after a moment the next bytes came.
+        Say how long after a moment the next bytes came; none if all had come.
         """
-        return next(each for each in self.receiver.times if each > moment) - moment
+        return next((each for each in self.receiver.times if each > moment), moment) - moment
 
     def close(self) -> None:
         """

@@ -321,7 +321,7 @@ class StateTests(SynchronousTestCase):
 
     def test_distrust_early(self) -> None:
         """
-        With another way that answered since, five checks and 1.2 s without an answer
+        With another way that answered since, five checks and 1 s without an answer
         are enough; one that answered before, or fewer checks, are not.
         """
         known, other = succeeded(), relayed()
@@ -332,7 +332,7 @@ class StateTests(SynchronousTestCase):
         answer(other, 4.7)
         self.assertFalse(known.expire_early(5.3, [other]))
         known.check_sent(4.8)
-        self.assertFalse(known.expire_early(5.1, [other]))
+        self.assertFalse(known.expire_early(4.9, [other]))
         other.last_answered = 4.0
         for others in ([other], []):
             self.assertFalse(known.expire_early(5.3, others))
