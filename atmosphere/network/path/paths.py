@@ -28,7 +28,7 @@ from .ways import DirectWay, Way
 
 __all__ = ["Paths"]
 
-QUIET_AFTER = 1.0
+QUIET_AFTER = 0.5
 QUIET_GRAIN = 0.1
 LONGEST_GAP = 10.0
 PATIENCE_AFTER_SLEEP = 3.0

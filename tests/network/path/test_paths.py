@@ -244,7 +244,7 @@ class ChoiceTests(SynchronousTestCase):
 
     def test_direct_dies_while_data_flow(self) -> None:
         """
-        When data flow and the direct way dies they are on the relay within 2.5 s.
+        When data flow and the direct way dies they are on the relay within 2 s.
         """
         pair = Pair()
         pair.open()
@@ -257,7 +257,7 @@ class ChoiceTests(SynchronousTestCase):
         for name, relay in (("a", RELAY_TO_B), ("b", RELAY_TO_A)):
             ((at, way),) = pair.changes(name, start)
             self.assertEqual(way, relay)
-            self.assertLessEqual(at - start, 2.5)
+            self.assertLessEqual(at - start, 2.0)
 
     def test_silence_and_return(self) -> None:
         """
