@@ -231,7 +231,7 @@ class Checker:
             known.state is not WayState.ANSWERED,
             known.state is not WayState.SUCCEEDED,
             not known.is_called,
-            known.is_unlikely,
+            known.is_unlikely or known.is_recalled,
             -known.priority,
         )
 

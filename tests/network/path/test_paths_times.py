@@ -40,7 +40,12 @@ class TimesTests(SynchronousTestCase):
     """
 
     def punch(
-        self, by_a: Iterable[Candidate], by_b: Iterable[Candidate], *, is_told: bool = True
+        self,
+        by_a: Iterable[Candidate],
+        by_b: Iterable[Candidate],
+        *,
+        is_told: bool = True,
+        former: DirectWay | None = None,
     ) -> tuple[float, float]:
         """
         Dial over the relay.
@@ -49,6 +54,7 @@ class TimesTests(SynchronousTestCase):
         @param by_b: what the listener offers.
         @param is_told: the dialler knows the listener's address beforehand, so that
             its first flight goes there too.
+        @param former: where the listener was before.
         @return: when the dialler and the listener became direct, in seconds.
         """
         pair = Pair(relay=0.04)
@@ -57,6 +63,8 @@ class TimesTests(SynchronousTestCase):
         pair.lanes["a", TO_B], pair.lanes["b", TO_A] = there, back
         start = pair.now
         pair.a.add_initial_way(RELAY_TO_B)
+        if former is not None:
+            pair.a.add_initial_way(former)
         if is_told:
             pair.a.add_initial_way(TO_B)
         offer_of_a = pair.a.local_offer(by_a, [RELAY])
@@ -96,6 +104,16 @@ class TimesTests(SynchronousTestCase):
         full size: the dialler is direct at 240 ms, the listener at 280.
         """
         dialler, listener = self.punch([seen(SEEN_A)], [seen(SEEN_B)], is_told=False)
+        self.assertAlmostEqual(dialler, 0.24)
+        self.assertAlmostEqual(listener, 0.28)
+
+    def test_moved(self) -> None:
+        """
+        An address that the dialler knew beforehand, and where the listener is no more,
+        does not hold up the one that the listener names.
+        """
+        former = DirectWay(TransportAddress("11.0.0.2", 4444))
+        dialler, listener = self.punch([seen(SEEN_A)], [seen(SEEN_B)], is_told=False, former=former)
         self.assertAlmostEqual(dialler, 0.24)
         self.assertAlmostEqual(listener, 0.28)
 
