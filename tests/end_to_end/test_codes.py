@@ -34,7 +34,7 @@ from atmosphere.node.joining import SERVICE
 from atmosphere.node.service import NodeService
 from atmosphere.node.store import NodeStore
 from atmosphere.text import tidy_name
-from tests.end_to_end.harness import EndToEndTestCase, Machine
+from tests.end_to_end.harness import EndToEndTestCase, Machine, free_port
 
 clock = cast(IReactorTime, global_reactor)
 wall = time.time  # noqa: TID251, codes of real processes expire in real time
@@ -125,6 +125,7 @@ class CodeTests(EndToEndTestCase):
         code = self.portland.run("invite").out
         self.refuse(self.expired_code(), "has expired")
         self.assertFalse(self.seattle.state.exists())
+        self.seattle.variables["ATMOSPHERE_UDP_PORT"] = str(free_port())  # others may want 7777
         ended = self.seattle.run("join", "-", stdin=code)
         name = tidy_name(socket.gethostname().split(".")[0])
         self.assertIn(f"made the node {name} in", ended.err)
