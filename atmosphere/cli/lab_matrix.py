@@ -53,7 +53,7 @@ def matrix(
 ) -> int:
     """
     Try each of all pairs, or only the PAIRS named, one after the other. All of
-    them take about ten minutes, and with `--runs 5` about half an hour.
+    them take about ten minutes, and with `--runs 5` about twenty.
 
     At the end stands what each kind of pair has to reach, and whether it did: with
     20 ms on each uplink, no loss and no jitter. Times are true on an idle machine
