@@ -10,17 +10,25 @@ import contextlib
 import os
 import platform
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .lab_workshop import conditions_of, lab_options, status_of, summary, try_pair, workshop
+from .lab_workshop import (
+    EndedError,
+    conditions_of,
+    lab_options,
+    status_of,
+    summary,
+    try_pair,
+    workshop,
+)
 from .options import Settings, command, option, pass_settings
 
 if TYPE_CHECKING:
-    from atmosphere.lab import Conditions, Outcome
+    from atmosphere.lab import Conditions, Kind, Outcome
     from atmosphere.lab.tables import RowResult
 
 __all__ = ["machine", "markdown", "matrix", "time_left"]
@@ -59,11 +67,11 @@ def matrix(
     20 ms on each uplink, no loss and no jitter. Times are true on an idle machine
     alone.
 
-    One that fails is told, and the others go on. Ctrl-C leaves nothing behind. Exit
-    code: 0 if each is connected, and directly if its NATs let it, however long it
-    took; 1 if not.
+    One that fails is told, and the others go on. Ctrl-C leaves nothing behind, and what
+    was found until then is shown. Exit code: 0 if each is connected, and directly if
+    its NATs let it, however long it took; 1 if not; 130 after Ctrl-C.
     """
-    from atmosphere.lab import LabError, Outcome, all_pairs, parse_pair
+    from atmosphere.lab import all_pairs, parse_pair
     from atmosphere.lab.tables import has_targets, sum_up
 
     from .output import note, print_json
@@ -71,22 +79,24 @@ def matrix(
 
     wanted = [parse_pair(each) for each in pairs] or list(all_pairs())
     conditions = conditions_of(**options)
-    outcomes = []
+    outcomes: list[Outcome] = []
     before, begun = machine(wall()), elapsed()
-    with workshop() as (folder, times):
-        for number, kinds in enumerate(wanted, 1):
-            place = folder / str(number)
-            place.mkdir()
-            try:
-                outcome = try_pair(kinds, conditions, runs, timeout, place, times, lambda *_: None)
-            except LabError as error:
-                outcome = Outcome(kinds, error=str(error))
-            outcomes.append(outcome)
-            line = f"{number:>2}/{len(wanted)}  {outcome.pair:<39}  {summary(outcome)}"
-            if not (settings.is_json or is_markdown):
-                print(line, flush=True)
-            elif settings.verbosity >= 0:
-                note(line + time_left(elapsed() - begun, number, len(wanted)))
+    ended: BaseException | None = None
+    try:
+        with contextlib.closing(_try_each(wanted, conditions, runs, timeout)) as trying:
+            for outcome in trying:
+                outcomes.append(outcome)
+                number = len(outcomes)
+                line = f"{number:>2}/{len(wanted)}  {outcome.pair:<39}  {summary(outcome)}"
+                if not (settings.is_json or is_markdown):
+                    print(line, flush=True)
+                elif settings.verbosity >= 0:
+                    note(line + time_left(elapsed() - begun, number, len(wanted)))
+    except (KeyboardInterrupt, EndedError) as error:
+        if not outcomes:
+            raise
+        ended = error
+        note(f"\nended after {len(outcomes)} of {len(wanted)} pairs")
     rows = sum_up(outcomes) if has_targets(conditions) else []
     facts = before | {
         "load_after": machine(wall())["load_before"],
@@ -94,12 +104,32 @@ def matrix(
         "command": _command(click.get_current_context()),
     }
     if settings.is_json:
-        print_json(_report(outcomes, rows, timeout, facts, options))
+        print_json(_report(outcomes, rows, timeout, facts, options, len(wanted)))
     elif is_markdown:
-        print("\n".join(markdown(outcomes, rows, conditions, facts)))
+        print("\n".join(markdown(outcomes, rows, conditions, facts, len(wanted))))
     else:
         _print_rows(rows)
+    if ended is not None:
+        raise ended
     return 1 if any(map(status_of, outcomes)) else 0
+
+
+def _try_each(
+    wanted: Sequence[tuple[Kind, Kind]], conditions: Conditions, runs: int, timeout: float
+) -> Generator[Outcome, None, None]:
+    """
+    Try one pair after the other; what keeps one from being built is its outcome.
+    """
+    from atmosphere.lab import LabError, Outcome
+
+    with workshop() as (folder, times):
+        for number, kinds in enumerate(wanted, 1):
+            place = folder / str(number)
+            place.mkdir()
+            try:
+                yield try_pair(kinds, conditions, runs, timeout, place, times, lambda *_: None)
+            except LabError as error:
+                yield Outcome(kinds, error=str(error))
 
 
 def _command(context: click.Context) -> str:
@@ -161,9 +191,12 @@ def _report(
     timeout: float,
     facts: JSON,
     options: JSON,
+    wanted: int,
 ) -> JSON:
     """
     Write all of it down.
+
+    @param wanted: how many pairs were to be tried.
     """
     from atmosphere.lab.tables import misses
 
@@ -173,6 +206,7 @@ def _report(
         "loss_percent": options["loss"],
         "timeout_s": timeout,
         "machine": facts,
+        "complete": len(outcomes) == wanted,
         "holds": not any(each.misses for each in rows) if rows else None,
         "rows": [each.as_json() for each in rows],
         "pairs": [
@@ -229,12 +263,17 @@ def _print_rows(rows: Sequence[RowResult]) -> None:
 
 
 def markdown(
-    outcomes: Sequence[Outcome], rows: Sequence[RowResult], conditions: Conditions, facts: JSON
+    outcomes: Sequence[Outcome],
+    rows: Sequence[RowResult],
+    conditions: Conditions,
+    facts: JSON,
+    wanted: int,
 ) -> Iterator[str]:
     """
     Write a report: how it was measured, each kind of pair, and each pair.
 
     @param facts: about the machine and the measurement.
+    @param wanted: how many pairs were to be tried.
     """
     from atmosphere.lab.tables import misses
 
@@ -258,6 +297,9 @@ def markdown(
         distance += f", {conditions.loss:.1%} lost"
     yield f"{distance}. In the first table times are the median of the slowest pair, and the"
     yield "slowest run; in the second the median and the slowest run of the pair."
+    if len(outcomes) < wanted:
+        yield ""
+        yield f"It was ended after {len(outcomes)} of {wanted} pairs."
     if rows:
         yield ""
         yield from _table(

@@ -19,7 +19,16 @@ from .options import Count, Number, option
 if TYPE_CHECKING:
     from atmosphere.lab import Conditions, Kind, Outcome, Run, Times
 
-__all__ = ["Tell", "conditions_of", "lab_options", "status_of", "summary", "try_pair", "workshop"]
+__all__ = [
+    "EndedError",
+    "Tell",
+    "conditions_of",
+    "lab_options",
+    "status_of",
+    "summary",
+    "try_pair",
+    "workshop",
+]
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 Tell = Callable[[str, str], None]
@@ -57,7 +66,7 @@ def lab_options(function: FunctionT) -> FunctionT:
     return function
 
 
-class _EndedError(AtmosphereError):
+class EndedError(AtmosphereError):
     """
     A signal has ended us.
     """
@@ -98,7 +107,7 @@ def workshop() -> Iterator[tuple[Path, Times]]:
             return
         is_interrupt = number == signal.SIGINT
         name = signal.Signals(number).name
-        caught.append(KeyboardInterrupt() if is_interrupt else _EndedError(f"ended by {name}"))
+        caught.append(KeyboardInterrupt() if is_interrupt else EndedError(f"ended by {name}"))
         raise caught[0]
 
     def pause_here(seconds: float) -> None:

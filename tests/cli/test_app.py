@@ -285,3 +285,34 @@ class ImportTests(SynchronousTestCase):
         ):
             slow = {"twisted", "autobahn", "qh3", "rich", "asyncio", "sqlite3", "cryptography"}
             self.assertEqual(self.imported(*arguments) & slow, set(), arguments)
+
+
+class ModuleTests(SynchronousTestCase):
+    """
+    The package, run as a program.
+    """
+
+    def run_module(self, *arguments: str) -> Ended:
+        """
+        Run it in a process of its own.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "atmosphere", *arguments],
+            capture_output=True,
+            text=True,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+            timeout=30,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def test_same(self) -> None:
+        """
+        C{python -m atmosphere} is the program C{atmosphere}, and calls itself so in its
+        help and in its complaints.
+        """
+        for arguments in (["--help"], ["why", "--help"], ["--version"], ["bogus"]):
+            ended = self.run_module(*arguments)
+            installed = atmosphere(*arguments)
+            self.assertEqual(ended, installed, arguments)
+            self.assertNotIn("__main__", ended.out + ended.err)
+        self.assertIn("Usage: atmosphere ", self.run_module("--help").out)

@@ -167,6 +167,27 @@ class InterruptTests(EndToEndTestCase):
         """
         self.begin(signal.SIGINT, 130, "matrix", "none x none", "cgnat x cgnat")
 
+    def test_matrix_ended_later(self) -> None:
+        """
+        What a matrix found until Ctrl-C is shown: the table of the pairs that were done.
+        """
+        lacking = missing()
+        if lacking is not None:
+            raise SkipTest(lacking)
+        (temporary := self.folder / "later").mkdir()
+        program = self.start(
+            "atmosphere",
+            *("lab", "matrix", "same-lan x same-lan", "none x none"),
+            environment={"TMPDIR": str(temporary)},
+        )
+        program.wait_for(" 1/2  same-lan x same-lan")
+        program.stop(signal.SIGINT)
+        ended = program.wait()
+        self.assertEqual((ended.status, ended.err.strip()), (130, "ended after 1 of 2 pairs"))
+        self.assertRegex(ended.out, r"(?m)^two on one LAN +1 +1/1 +1/1 ")
+        self.assertNotIn("none x none", ended.out)
+        self.assertEqual(list(temporary.iterdir()), [])
+
     def test_killed(self) -> None:
         """
         Even one that is killed leaves no program, and so no namespace either; its files

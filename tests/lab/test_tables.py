@@ -84,7 +84,8 @@ class ReportTests(SynchronousTestCase):
         """
         outcomes = [FAST, SLOW, RELAYED, BROKEN]
         facts = machine(0.0) | {"load_after": 1.5, "seconds": 600, "command": "atmosphere lab x"}
-        lines = list(markdown(outcomes, sum_up(outcomes), Conditions(), facts))
+        lines = list(markdown(outcomes, sum_up(outcomes), Conditions(), facts, len(outcomes)))
+        self.assertNotIn("ended after", "\n".join(lines))
         self.assertEqual(lines[:3], ["### 1970-01-01 00:00 UTC", "", "    sudo atmosphere lab x"])
         self.assertIn("load", lines[4])
         self.assertIn("10 minutes", lines[4])
@@ -103,10 +104,18 @@ class ReportTests(SynchronousTestCase):
         At another distance nothing is compared, and the distance is said.
         """
         facts = machine(0.0) | {"load_after": 0, "seconds": 6, "command": "atmosphere lab x"}
-        text = "\n".join(markdown([SLOW], [], Conditions(0.05, 0.01, 0.05), facts))
+        text = "\n".join(markdown([SLOW], [], Conditions(0.05, 0.01, 0.05), facts, 1))
         self.assertIn("50 ms one way on each uplink, at most 10 ms more, 5.0% lost", text)
         self.assertNotIn("not 0.2 s", text)
         self.assertIn("6 seconds", text)
+
+    def test_ended(self) -> None:
+        """
+        A report of less than what was wanted says so.
+        """
+        facts = machine(0.0) | {"load_after": 0, "seconds": 6, "command": "atmosphere lab x"}
+        text = "\n".join(markdown([SLOW], [], Conditions(), facts, 57))
+        self.assertIn("\nIt was ended after 1 of 57 pairs.\n", text)
 
     def test_time_left(self) -> None:
         """
