@@ -32,7 +32,8 @@ from atmosphere.mesh.invitation import invitation_of
 from atmosphere.mesh.join_code import DOMAIN, JoinCode, check_ticket
 from atmosphere.mesh.knock import KnockCredentials, is_knock
 from atmosphere.mesh.record import RECORD_DOMAIN, decode_record
-from atmosphere.network.path.checks import CheckConversation, Credentials, check_recipient
+from atmosphere.network.nat.credentials import Credentials
+from atmosphere.network.path.checks import CheckConversation, check_recipient
 from atmosphere.network.path.exchange import decode_offer, encode_offer
 from atmosphere.network.path.ways import DirectWay
 from atmosphere.network.quic import handshake

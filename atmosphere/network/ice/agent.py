@@ -19,7 +19,7 @@ from typing_extensions import override
 from atmosphere.addresses import TransportAddress
 from atmosphere.errors import DecodeError
 from atmosphere.network.nat.candidates import AddressRules
-from atmosphere.network.path.checks import Credentials
+from atmosphere.network.nat.credentials import Credentials
 from atmosphere.network.stun.message import (
     BINDING,
     TRANSACTION_ID_LENGTH,
@@ -27,6 +27,7 @@ from atmosphere.network.stun.message import (
     decode_message,
     encode_check,
 )
+from atmosphere.network.stun.transaction import RTO
 from atmosphere.network.udp.demultiplex import is_stun
 
 from .candidates import IceCandidate
@@ -35,7 +36,7 @@ from .consent import CONSENT_EXPIRES, Consent
 from .description import IceDescription
 from .events import ConsentLost, Event, Failed, Received
 from .pairs import CheckList, IcePath, Pair, PairState
-from .transactions import LEAST_RTO, Transaction
+from .transactions import Transaction
 
 __all__ = ["PACE", "IceAgent"]
 
@@ -264,7 +265,7 @@ class IceAgent(IceChecks):
             use_candidate=is_nominating,
         )
         busy = sum(each.state is PairState.IN_PROGRESS for each in self._list)
-        rto = CONSENT_EXPIRES if is_consent else max(LEAST_RTO, PACE * (busy + 1))
+        rto = CONSENT_EXPIRES if is_consent else max(RTO, PACE * (busy + 1))
         self._transactions.add(
             Transaction(
                 transaction_id,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.nat.candidates import AddressRules, CandidateType, candidate_priority
-from atmosphere.network.path.checks import Credentials
+from atmosphere.network.nat.credentials import Credentials
 from atmosphere.network.stun.attributes import (
     ERROR_CODE,
     ICE_CONTROLLED,
@@ -29,7 +29,7 @@ from atmosphere.network.stun.message import (
     encode_check_error,
     encode_check_response,
 )
-from atmosphere.network.stun.values import ErrorCode
+from atmosphere.network.stun.values import ROLE_CONFLICT
 from atmosphere.rate import TokenBucket
 
 from .candidates import IceCandidate, reflexive_candidate
@@ -39,8 +39,6 @@ from .pairs import CheckList, IcePath, Pair, PairState
 from .transactions import Transaction, Transactions
 
 __all__ = ["IceChecks"]
-
-ROLE_CONFLICT = ErrorCode(487, "Role Conflict")
 
 #: Checks of the peer that are kept until its credentials are known.
 MAX_EARLY = 16

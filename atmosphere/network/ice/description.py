@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from atmosphere.errors import DecodeError
-from atmosphere.network.path.checks import Credentials
+from atmosphere.network.nat.credentials import Credentials
 
 from .candidates import IceCandidate, decode_candidate, encode_candidate
 

@@ -9,18 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from atmosphere.network.stun.transaction import RC, RM
+
 from .pairs import Pair
 
-__all__ = ["LEAST_RTO", "RETRIES", "Transaction", "Transactions"]
-
-#: Seconds until a check is sent again, at least; doubled each time.
-LEAST_RTO = 0.5
-
-#: How often a check is sent in all.
-RETRIES = 7
-
-#: For how many of the first pauses the last one is waited for.
-PATIENCE = 16
+__all__ = ["Transaction", "Transactions"]
 
 #: More than all checks that can be under way.
 MAX_OUTSTANDING = 256
@@ -104,12 +97,6 @@ class Transactions:
             if each.pair is pair:
                 each.is_cancelled = True
 
-    def clear(self) -> None:
-        """
-        Wait for nothing any more.
-        """
-        self._waiting.clear()
-
     def next_time(self) -> float | None:
         """
         Say when something is due.
@@ -126,12 +113,12 @@ class Transactions:
         for each in list(self._waiting.values()):
             if each.due > now:
                 continue
-            if each.is_single or each.sends >= RETRIES:
+            if each.is_single or each.sends >= RC:
                 self.end(each)
                 failed.append(each)
                 continue
             each.sends += 1
-            factor = PATIENCE if each.sends == RETRIES else 2 ** (each.sends - 1)
+            factor = RM if each.sends == RC else 2 ** (each.sends - 1)
             each.due = now + each.rto * factor
             if not each.is_cancelled:
                 again.append(each)

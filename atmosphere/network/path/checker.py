@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from atmosphere.network.nat.credentials import Credentials
 from atmosphere.network.stun.message import Message
 from atmosphere.rate import TokenBucket
 
-from .checks import Answer, CheckConversation, Credentials
+from .checks import Answer, CheckConversation
+from .datagram_size import FULL_SIZE
 from .exchange import PathOffer
-from .known_way import FULL_SIZE, SHORTEST_PAUSE, SUSPECT_AFTER, KnownWay, WayState
+from .known_way import SHORTEST_PAUSE, SUSPECT_AFTER, KnownWay, WayState
 from .selection import PathPolicy, is_allowed
 from .way_table import PEER_REFLEXIVE_PRIORITY, WayTable
 from .ways import DirectWay, RelayedWay, Way

@@ -1,19 +1,19 @@
 # -*- test-case-name: tests.network.path.test_checks -*-
 """
-Connectivity checks of one link: credentials, messages, and which answer
-belongs to which check (RFC 8445 §7).
+Connectivity checks of one link: messages, and which answer belongs to which
+check (RFC 8445 §7).
 
 Nothing here sends or times anything; what is not rightly signed is dropped.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.errors import DecodeError
+from atmosphere.network.nat.credentials import Credentials
 from atmosphere.network.stun.attributes import (
     ICE_CONTROLLED,
     ICE_CONTROLLING,
@@ -22,7 +22,7 @@ from atmosphere.network.stun.attributes import (
     USERNAME,
     XOR_MAPPED_ADDRESS,
 )
-from atmosphere.network.stun.integrity import short_term_key, verify_fingerprint, verify_integrity
+from atmosphere.network.stun.integrity import verify_fingerprint, verify_integrity
 from atmosphere.network.stun.message import (
     BINDING,
     TRANSACTION_ID_LENGTH,
@@ -33,49 +33,20 @@ from atmosphere.network.stun.message import (
     encode_check_error,
     encode_check_response,
 )
-from atmosphere.network.stun.values import ErrorCode
+from atmosphere.network.stun.values import ROLE_CONFLICT
 
-from .known_way import FULL_SIZE
+from .datagram_size import FULL_SIZE
 from .ways import DirectWay, Way
 
-__all__ = ["Answer", "CheckConversation", "Credentials", "check_recipient"]
+__all__ = ["Answer", "CheckConversation", "check_recipient"]
 
 #: Longer checks are not answered: what one answers must stay small.
 LONGEST_CHECK = 1500
 MAX_OUTSTANDING = 128
 OUTSTANDING_FOR = 5.0
 
-ROLE_CONFLICT = ErrorCode(487, "Role Conflict")
-
 #: What a relayed way has instead of a source address.
 NOWHERE = TransportAddress("0.0.0.0", 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """
-    One side's user name fragment and password (RFC 8445 §5.3).
-
-    @ivar ufrag: names that side's end of the link.
-    @ivar pwd: the key of checks to that side.
-    """
-
-    ufrag: str
-    pwd: str = field(repr=False)
-
-    @classmethod
-    def from_entropy(cls, entropy: Callable[[int], bytes]) -> Credentials:
-        """
-        Make new ones: 48 bits in 8 characters, 144 in 24.
-        """
-        return cls(b64encode(entropy(6)).decode(), b64encode(entropy(18)).decode())
-
-    @property
-    def key(self) -> bytes:
-        """
-        The key of MESSAGE-INTEGRITY.
-        """
-        return short_term_key(self.pwd)
 
 
 @dataclass(frozen=True, slots=True)

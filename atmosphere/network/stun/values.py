@@ -19,6 +19,7 @@ from atmosphere.errors import DecodeError
 
 __all__ = [
     "MAGIC_COOKIE",
+    "ROLE_CONFLICT",
     "ChangeRequest",
     "ErrorCode",
     "PasswordAlgorithm",
@@ -63,6 +64,10 @@ class ErrorCode:
 
     code: int
     reason: str = ""
+
+
+#: Both agents control, or neither does: the receiver of this has to change (RFC 8445 §7.3.1.1).
+ROLE_CONFLICT = ErrorCode(487, "Role Conflict")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from atmosphere.addresses import TransportAddress
 from atmosphere.network.ice.candidates import decode_candidate, encode_candidate
 from atmosphere.network.ice.connection import IceConnection
 from atmosphere.network.ice.description import IceDescription
-from atmosphere.network.path.checks import Credentials
+from atmosphere.network.nat.credentials import Credentials
 
 
 class Lines(LineOnlyReceiver):

@@ -14,7 +14,7 @@ from atmosphere.network.ice.candidates import IceCandidate, host_candidate
 from atmosphere.network.ice.description import IceDescription
 from atmosphere.network.ice.events import ConsentLost, Failed, RoleChanged
 from atmosphere.network.ice.pairs import IcePath
-from atmosphere.network.path.checks import Credentials
+from atmosphere.network.nat.credentials import Credentials
 from atmosphere.network.stun.attributes import USE_CANDIDATE
 from atmosphere.network.stun.message import Class, decode_message
 from atmosphere.network.udp.demultiplex import is_stun

@@ -21,7 +21,7 @@ from atmosphere.network.ice.candidates import decode_candidate, encode_candidate
 from atmosphere.network.ice.connection import IceConnection
 from atmosphere.network.ice.description import IceDescription
 from atmosphere.network.nat.candidates import AddressRules, Interface
-from atmosphere.network.path.checks import Credentials
+from atmosphere.network.nat.credentials import Credentials
 from atmosphere.network.stun.attributes import ICE_CONTROLLING, PADDING, PRIORITY, USERNAME
 
 PEER = os.path.join(os.path.dirname(__file__), "aioice_peer.py")

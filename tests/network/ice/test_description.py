@@ -17,7 +17,7 @@ from atmosphere.network.ice.description import (
     decode_description,
     encode_description,
 )
-from atmosphere.network.path.checks import Credentials
+from atmosphere.network.nat.credentials import Credentials
 
 DESCRIPTION = IceDescription(
     Credentials("abcd", "p" * 22),

@@ -80,5 +80,3 @@ class TransactionTests(SynchronousTestCase):
             transactions.add(transaction(number))
         self.assertEqual(len(list(transactions)), MAX_OUTSTANDING)
         self.assertIsNone(transactions.get(bytes(12)))
-        transactions.clear()
-        self.assertIsNone(transactions.next_time())

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from typing_extensions import override
 
 from atmosphere.addresses import TransportAddress
-from atmosphere.network.path.checks import CheckConversation, Credentials, check_recipient
+from atmosphere.network.nat.credentials import Credentials
+from atmosphere.network.path.checks import CheckConversation, check_recipient
 from atmosphere.network.stun.attributes import (
     ERROR_CODE,
     PADDING,
@@ -56,15 +57,6 @@ class ConversationTests(SynchronousTestCase):
         Write a check from A to B.
         """
         return self.a.new_check(TO_B, now, is_full=is_full, priority=7)
-
-    def test_credentials(self) -> None:
-        """
-        Credentials have ICE's characters and lengths, and hide the password.
-        """
-        local = self.a.local
-        self.assertRegex(local.ufrag, r"^[A-Za-z0-9+/]{8}$")
-        self.assertRegex(local.pwd, r"^[A-Za-z0-9+/]{24}$")
-        self.assertNotIn(local.pwd, repr(local))
 
     def test_no_credentials(self) -> None:
         """

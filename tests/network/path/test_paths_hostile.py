@@ -12,7 +12,8 @@ from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.addresses import TransportAddress
-from atmosphere.network.path.checks import CheckConversation, Credentials
+from atmosphere.network.nat.credentials import Credentials
+from atmosphere.network.path.checks import CheckConversation
 from atmosphere.network.path.ways import DirectWay
 from atmosphere.network.stun.message import (
     Class,
