@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, DeferredList
 
 from atmosphere.errors import DecodeError, ListenError
 from atmosphere.network.nat.port_prediction import PredictionBudget
-from atmosphere.network.path.consent import decode_consent
+from atmosphere.network.path.prediction_message import decode_prediction
 from atmosphere.network.path.reports import (
     PathEvent,
     PredictionHeard,
@@ -152,7 +152,7 @@ class PortGuesses:
         """
         prediction = link.core.paths.prediction
         try:
-            message = decode_consent(payload)
+            message = decode_prediction(payload)
         except DecodeError as error:
             link.close(str(error), CloseCode.VIOLATED)
             return

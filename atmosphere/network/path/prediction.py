@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.network.path.test_prediction -*-
 """
 Guessing the port that a NAT takes for us, for one link: who takes part, what both
-agree on, and the burst of checks by many sockets or to many ports.
+agree on, and when the burst of checks begins and ends.
 
 It sends checks of the link and nothing else. What is answered becomes a way like others,
 and L{atmosphere.network.path.paths} decides about it. C{docs/protocols/prediction.md}
@@ -11,29 +11,22 @@ is what it does.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from math import ceil, inf
 from typing import assert_never
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.identity import NodeID
-from atmosphere.network.nat.port_prediction import (
-    FIRST_PORT,
-    MAX_PROBES,
-    PROBE_PAUSE,
-    PROBES_AT_ONCE,
-    SOCKETS_AT_ONCE,
-    PredictionBudget,
-    draw_ports,
-)
+from atmosphere.network.nat.port_prediction import FIRST_PORT, PredictionBudget
 
+from .burst import Burst
 from .checker import Checker
-from .consent import MAX_SECONDS, Consent, Step
 from .decisions import Decisions
 from .exchange import PathOffer
 from .hard_pair import Pair, find_pair
 from .known_way import KnownWay, WayState
+from .prediction_message import MAX_SECONDS, PredictionMessage, Step
 from .reports import PathEvent, PredictionSaid, SocketsKept, SocketsWanted
 from .selection import is_allowed
 from .way_table import PEER_REFLEXIVE_PRIORITY, WayTable
@@ -44,10 +37,6 @@ __all__ = ["Phase", "Prediction"]
 #: Seconds in which a proposal is answered.
 ANSWER_WITHIN = 3.0
 
-#: Seconds for which sockets stay open, and for which answers are waited for.
-SOCKETS_FOR = 4.0
-ANSWERS_FOR = 2.0
-
 #: Seconds for which the node's one place is held at most, once both agreed.
 HELD_FOR = 8.0
 
@@ -55,12 +44,6 @@ HELD_FOR = 8.0
 FIRST_ROUND_TRIPS = 1.25
 LEAST_GRACE = 0.1
 MOST_GRACE = 1.0
-
-#: Batches of probes that are made up for when the timer came late.
-MOST_OVERDUE = 5 * PROBE_PAUSE
-
-#: Seconds without new probes once the peer was heard directly.
-HIT_PAUSE = 0.5
 
 #: Seconds until a peer that did not answer a proposal gets another one.
 UNANSWERED_PAUSE = 300.0
@@ -118,9 +101,8 @@ class Prediction:
         self._due: float | None = None
         self._next_try = -inf
         self._opened_at: float | None = None
-        self._agreed_at = self._began_at = self._end_at = 0.0
-        self._left = self._sent = 0
-        self._ports: Iterator[int] = iter(())
+        self._agreed_at = 0.0
+        self._burst: Burst | None = None
         self._outbox: list[tuple[bytes, Way]] = []
 
     # -------------------------------------------------------------- the owner
@@ -132,7 +114,7 @@ class Prediction:
         self._pair = find_pair(ours, theirs)
         self.review(now)
 
-    def heard(self, message: Consent, now: float) -> None:
+    def heard(self, message: PredictionMessage, now: float) -> None:
         """
         The peer said something.
         """
@@ -162,19 +144,19 @@ class Prediction:
         @param ports: their local ports.
         @param error: why there are no more of them.
         """
-        pair = self._agreed
-        if self.phase is not Phase.RUNNING or pair is None or not pair.is_hard:
+        burst = self._burst
+        if burst is None or not burst.pair.is_hard:
             self._keep_sockets()
             return
         self._budget.opened(len(ports), now)
-        self._sent += len(ports)
+        burst.sent += len(ports)
         for port in ports:
-            self._probe(DirectWay(pair.target, port), now)
+            self._probe(DirectWay(burst.pair.target, port), now)
         if error is None:
             return
-        self._left = 0
-        self._decisions.note(now, None, f"guessing ports: {self._sent} sockets only, {error}")
-        if not self._sent:
+        burst.cut_short()
+        self._decisions.note(now, None, f"guessing ports: {burst.sent} sockets only, {error}")
+        if not burst.sent:
             self._say(Step.STOP)
             self._end(now, error)
 
@@ -207,7 +189,7 @@ class Prediction:
         """
         self._budget.release(self)
         self.phase = Phase.IDLE
-        self._due = None
+        self._burst = self._due = None
 
     # ------------------------------------------------------- what paths call
 
@@ -296,7 +278,7 @@ class Prediction:
         """
         Tell the peer.
         """
-        message = Consent(step, self._attempt, min(MAX_SECONDS, ceil(seconds)))
+        message = PredictionMessage(step, self._attempt, min(MAX_SECONDS, ceil(seconds)))
         self._events.append(PredictionSaid(message.encode()))
 
     def _propose(self, now: float) -> None:
@@ -379,55 +361,36 @@ class Prediction:
         pair = self._agreed
         assert pair is not None
         self.phase = Phase.RUNNING
-        self._began_at = now
-        self._sent = 0
         self._checker.conversation.forget_probes()
         for known in self._direct():  # what came of a burst before, and is of no use
             if known.state is WayState.FAILED and not known.is_told and pair.made(known.way):
                 self._ways.drop(known.way)
-        if pair.is_hard:
-            self._left = self._budget.max_sockets
-            self._end_at = now + SOCKETS_FOR
-            self._keep_sockets()
-            what = f"opening {self._left} sockets towards {pair.target}"
-        else:
-            self._left = MAX_PROBES
-            self._ports = draw_ports(self._entropy)
-            self._end_at = now + MAX_PROBES / PROBES_AT_ONCE * PROBE_PAUSE + ANSWERS_FOR
-            what = f"probing ports of {pair.host}, at most {self._left}"
+        self._keep_sockets()
+        self._burst = Burst(pair, self._budget.max_sockets, self._entropy, now)
         self._budget.began(self._peer, self._host(), now)
-        self._decisions.note(now, None, f"guessing ports: {what}")
-        self._due = now
+        self._decisions.note(now, None, f"guessing ports: {self._burst.plan}")
         self._go_on(now)
 
     def _go_on(self, now: float) -> None:
         """
         Send what is due of the burst, or end it.
         """
-        pair = self._agreed
-        assert pair is not None and self._due is not None
-        if now >= self._end_at:
-            what = "sockets" if pair.is_hard else "probes"
-            self._end(now, f"no hit with {self._sent} {what} in {now - self._began_at:.1f} s")
+        burst = self._burst
+        assert burst is not None
+        if now >= burst.end_at:
+            what = f"{burst.sent} {burst.tools} in {now - burst.began_at:.1f} s"
+            self._end(now, f"no hit with {what}")
             return
-        due = max(self._due, now - MOST_OVERDUE)
-        heard = [each.last_heard for each in self._direct() if each.last_heard is not None]
-        if not pair.is_hard and max(heard, default=-inf) >= self._began_at:
-            due = max(due, max(heard) + HIT_PAUSE)  # a hit; see what comes of it
-        while self._left and due <= now:
-            if pair.is_hard:
-                count = min(self._left, SOCKETS_AT_ONCE)
-                self._events.append(SocketsWanted(pair.target, count))
-            else:
-                count = min(self._left, PROBES_AT_ONCE)
-                self._budget.counters.probes += count
-                self._sent += count
-                for _ in range(count):
-                    address = TransportAddress(pair.host, next(self._ports))
-                    self._probe(DirectWay(address), now)
-            self._left -= count
-            due += PROBE_PAUSE
-        self._due = due if self._left else self._end_at
+        heard = (each.last_heard for each in self._direct() if each.last_heard is not None)
+        if burst.pair.is_hard:
+            count = burst.sockets_due(now)
+            if count:
+                self._events.append(SocketsWanted(burst.pair.target, count))
+        else:
+            for address in burst.probes_due(now, max(heard, default=-inf)):
+                self._budget.counters.probes += 1
+                self._probe(DirectWay(address), now)
+        self._due = burst.due
 
     def _probe(self, way: DirectWay, now: float) -> None:
         """
@@ -442,14 +405,13 @@ class Prediction:
         """
         A direct way answers.
         """
-        text = way_text(known.way)
-        if self.phase is not Phase.RUNNING:
+        text, burst = way_text(known.way), self._burst
+        if burst is None:
             self._end(now, f"not needed, {text} answers")
             return
-        what = "sockets" if self._host() is None else "probes"
-        self._budget.succeeded(self._peer, self._host(), self._began_at)
-        took = (now - self._began_at) * 1000
-        self._end(now, f"{text} was hit after {took:.0f} ms, with {self._sent} {what}")
+        self._budget.succeeded(self._peer, self._host(), burst.began_at)
+        took = (now - burst.began_at) * 1000
+        self._end(now, f"{text} was hit after {took:.0f} ms, with {burst.sent} {burst.tools}")
 
     def _end(self, now: float, outcome: str) -> None:
         """
@@ -457,11 +419,10 @@ class Prediction:
         """
         self.outcome = outcome
         self._decisions.note(now, None, f"guessing ports: {outcome}")
-        if self.phase is Phase.RUNNING:
+        if self._burst is not None:
             self._keep_sockets()
         self.phase = Phase.IDLE
-        self._due = None
-        self._left = 0
+        self._burst = self._due = None
         self._budget.release(self)
         if not any(map(_answers, self._direct())):
             self._propose(now)

@@ -84,7 +84,7 @@ class PredictionSaid:
     """
     The peer is to be told this, about guessing ports.
 
-    @ivar payload: see L{atmosphere.network.path.consent}.
+    @ivar payload: see L{atmosphere.network.path.prediction_message}.
     """
 
     payload: bytes

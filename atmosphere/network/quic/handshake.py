@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from atmosphere import wire
 from atmosphere.errors import DecodeError, IdentityError
 from atmosphere.identity import NodeID, NodeKey
-from atmosphere.network.path.consent import MAX_CONSENT_LENGTH
+from atmosphere.network.path.prediction_message import MAX_PREDICTION_LENGTH
 
 __all__ = [
     "Credit",
@@ -219,7 +219,7 @@ def _decode_payload(kind: int, payload: bytes) -> Message | None:
     """
     if kind == 4:
         return Offer(payload) if len(payload) <= MAX_OFFER_LENGTH else None
-    return Prediction(payload) if len(payload) <= MAX_CONSENT_LENGTH else None
+    return Prediction(payload) if len(payload) <= MAX_PREDICTION_LENGTH else None
 
 
 def _decode_known(value: list[wire.Value]) -> Message | None:

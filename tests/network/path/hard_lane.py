@@ -14,10 +14,10 @@ from typing_extensions import override
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.nat.candidates import Candidate, CandidateType, make_candidate
 from atmosphere.network.nat.port_prediction import PredictionBudget
-from atmosphere.network.path.consent import Consent, decode_consent
 from atmosphere.network.path.exchange import PathOffer
 from atmosphere.network.path.paths import Paths
 from atmosphere.network.path.prediction import Prediction
+from atmosphere.network.path.prediction_message import PredictionMessage, decode_prediction
 from atmosphere.network.path.reports import PredictionSaid, SocketsKept, SocketsWanted
 from atmosphere.network.path.ways import DirectWay, Way
 
@@ -142,7 +142,7 @@ class HardPair(Pair):
         prediction = self.sides[name].prediction
         match event:
             case PredictionSaid():
-                message = decode_consent(event.payload)
+                message = decode_prediction(event.payload)
                 assert message is not None
                 self.said.append((self.now, name, message))
                 heard = partial(self._heard, self.sides["b" if name == "a" else "a"], message)
@@ -162,7 +162,7 @@ class HardPair(Pair):
             case _:
                 self.events[name].append((self.now, event))
 
-    def _heard(self, side: Paths, message: Consent) -> None:
+    def _heard(self, side: Paths, message: PredictionMessage) -> None:
         """
         Hand a message to its receiver, if it knows such.
         """

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.nat.candidates import AddressRules
-from atmosphere.network.path.consent import Consent, Step
 from atmosphere.network.path.prediction import Phase
+from atmosphere.network.path.prediction_message import PredictionMessage, Step
 from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.path.ways import DirectWay
 from atmosphere.network.stun.message import decode_message
@@ -332,7 +332,7 @@ class ConsentTests(SynchronousTestCase):
         pair.begin()
         side = pair.prediction("a")
         for step in Step:
-            side.heard(Consent(step, 1), pair.now)
+            side.heard(PredictionMessage(step, 1), pair.now)
         pair.run(10)
         self.assertEqual([message.step for _, _, message in pair.said], [Step.REFUSE])
         self.assertEqual(side.phase, Phase.IDLE)
@@ -340,9 +340,9 @@ class ConsentTests(SynchronousTestCase):
         pair.begin("a")
         pair.run(0.01)
         for step in (Step.ACCEPT, Step.REFUSE, Step.STOP):
-            pair.prediction("a").heard(Consent(step, 77), pair.now)
+            pair.prediction("a").heard(PredictionMessage(step, 77), pair.now)
         self.assertEqual(pair.prediction("a").phase, Phase.PROPOSED)
-        pair.prediction("a").heard(Consent(Step.PROPOSE, 77), pair.now)
+        pair.prediction("a").heard(PredictionMessage(Step.PROPOSE, 77), pair.now)
         self.assertEqual(pair.prediction("a").phase, Phase.PROPOSED)
 
     def test_already_direct(self) -> None:
@@ -354,7 +354,7 @@ class ConsentTests(SynchronousTestCase):
         pair.begin()
         pair.until_direct()
         pair.said.clear()
-        pair.prediction("b").heard(Consent(Step.PROPOSE, 9), pair.now)
+        pair.prediction("b").heard(PredictionMessage(Step.PROPOSE, 9), pair.now)
         pair.run(0.01)
         self.assertEqual([message.step for _, _, message in pair.said], [Step.REFUSE])
 

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.network.path.test_consent -*-
+# -*- test-case-name: tests.network.path.test_prediction_message -*-
 """
 What two nodes say to each other before they guess ports: the bytes.
 
@@ -13,17 +13,17 @@ from enum import Enum
 from atmosphere import wire
 from atmosphere.errors import DecodeError
 
-__all__ = ["MAX_CONSENT_LENGTH", "MAX_SECONDS", "Consent", "Step", "decode_consent"]
+__all__ = ["MAX_PREDICTION_LENGTH", "MAX_SECONDS", "PredictionMessage", "Step", "decode_prediction"]
 
 VERSION = 1
-MAX_CONSENT_LENGTH = 64
+MAX_PREDICTION_LENGTH = 64
 MAX_ATTEMPT = 2**32 - 1
 MAX_SECONDS = 3600
 
 
 class Step(Enum):
     """
-    What is said.
+    What a message says.
     """
 
     PROPOSE = 1
@@ -36,7 +36,7 @@ _STEPS = {step.value: step for step in Step}
 
 
 @dataclass(frozen=True, slots=True)
-class Consent:
+class PredictionMessage:
     """
     One message.
 
@@ -55,14 +55,14 @@ class Consent:
         return wire.encode([VERSION, self.step.value, self.attempt, self.seconds])
 
 
-def decode_consent(payload: bytes) -> Consent | None:
+def decode_prediction(payload: bytes) -> PredictionMessage | None:
     """
     Read a message.
 
     @return: C{None} for one of another version, or one that means nothing to us.
     @raise DecodeError: it breaks its form.
     """
-    value = wire.decode(payload, max_length=MAX_CONSENT_LENGTH)
+    value = wire.decode(payload, max_length=MAX_PREDICTION_LENGTH)
     if not isinstance(value, list) or not value or type(value[0]) is not int:
         raise DecodeError("not a message about guessing ports", section="prediction §2")
     if value[0] != VERSION:
@@ -72,4 +72,4 @@ def decode_consent(payload: bytes) -> Consent | None:
     step, attempt, seconds = value[1:4]
     if not (0 <= attempt <= MAX_ATTEMPT and 0 <= seconds <= MAX_SECONDS):
         raise DecodeError("a number is out of range", section="prediction §2")
-    return None if step not in _STEPS else Consent(_STEPS[step], attempt, seconds)
+    return None if step not in _STEPS else PredictionMessage(_STEPS[step], attempt, seconds)

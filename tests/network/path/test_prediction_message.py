@@ -1,5 +1,5 @@
 """
-Tests of L{atmosphere.network.path.consent}.
+Tests of L{atmosphere.network.path.prediction_message}.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere import wire
 from atmosphere.errors import DecodeError
-from atmosphere.network.path.consent import (
-    MAX_CONSENT_LENGTH,
+from atmosphere.network.path.prediction_message import (
+    MAX_PREDICTION_LENGTH,
     MAX_SECONDS,
-    Consent,
+    PredictionMessage,
     Step,
-    decode_consent,
+    decode_prediction,
 )
 
 consents = st.builds(
-    Consent, st.sampled_from(Step), st.integers(0, 2**32 - 1), st.integers(0, MAX_SECONDS)
+    PredictionMessage, st.sampled_from(Step), st.integers(0, 2**32 - 1), st.integers(0, MAX_SECONDS)
 )
 
 
@@ -29,20 +29,20 @@ class ConsentTests(SynchronousTestCase):
 
     @given(consents)
     @settings(derandomize=True, max_examples=200, deadline=None)
-    def test_both_ways(self, message: Consent) -> None:
+    def test_both_ways(self, message: PredictionMessage) -> None:
         """
         What is written is read, and is short.
         """
         payload = message.encode()
-        self.assertEqual(decode_consent(payload), message)
-        self.assertLessEqual(len(payload), MAX_CONSENT_LENGTH)
+        self.assertEqual(decode_prediction(payload), message)
+        self.assertLessEqual(len(payload), MAX_PREDICTION_LENGTH)
 
     def test_bytes(self) -> None:
         """
         The page's layout, byte by byte.
         """
-        self.assertEqual(Consent(Step.PROPOSE, 1).encode().hex(), "8401010100")
-        self.assertEqual(Consent(Step.REFUSE, 2, 60).encode().hex(), "84010302183c")
+        self.assertEqual(PredictionMessage(Step.PROPOSE, 1).encode().hex(), "8401010100")
+        self.assertEqual(PredictionMessage(Step.REFUSE, 2, 60).encode().hex(), "84010302183c")
 
     @given(st.binary(max_size=80))
     @settings(derandomize=True, max_examples=200, deadline=None)
@@ -51,7 +51,7 @@ class ConsentTests(SynchronousTestCase):
         Any bytes are a message, nothing to us, or a L{DecodeError}.
         """
         try:
-            decode_consent(payload)
+            decode_prediction(payload)
         except DecodeError as error:
             self.assertTrue(str(error))
 
@@ -59,10 +59,10 @@ class ConsentTests(SynchronousTestCase):
         """
         Another version, another step and more elements mean nothing, and are no error.
         """
-        self.assertIsNone(decode_consent(wire.encode([2, "other"])))
-        self.assertIsNone(decode_consent(wire.encode([1, 9, 1, 0])))
-        message = decode_consent(wire.encode([1, 1, 7, 0, "more"]))
-        self.assertEqual(message, Consent(Step.PROPOSE, 7))
+        self.assertIsNone(decode_prediction(wire.encode([2, "other"])))
+        self.assertIsNone(decode_prediction(wire.encode([1, 9, 1, 0])))
+        message = decode_prediction(wire.encode([1, 1, 7, 0, "more"]))
+        self.assertEqual(message, PredictionMessage(Step.PROPOSE, 7))
 
     def test_out_of_form(self) -> None:
         """
@@ -82,4 +82,4 @@ class ConsentTests(SynchronousTestCase):
             [1, 1, 1, 0, "x" * 60],
         ]
         for value in bad:
-            self.assertRaises(DecodeError, decode_consent, wire.encode(value))
+            self.assertRaises(DecodeError, decode_prediction, wire.encode(value))
