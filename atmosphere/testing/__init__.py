@@ -25,6 +25,7 @@ from .nat import (
 )
 from .network import SimulatedNetwork
 from .randomness import seeded_entropy, seeded_random, wall_clock
+from .router import Router
 from .subnet import Subnet
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Nat",
     "NatBehaviour",
     "Ports",
+    "Router",
     "SimulatedNetwork",
     "Subnet",
     "TraceRecord",

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from typing_extensions import override
+
 from .agenda import Agenda
 from .link import Kind, Packet
-from .subnet import Attachment, Subnet
+from .router import Router
 
 __all__ = ["Firewall", "lets_no_udp_out", "lets_tcp_443_out"]
 
@@ -31,69 +33,47 @@ def lets_tcp_443_out(packet: Packet) -> bool:
     return packet.kind is Kind.TCP and packet.destination[1] == 443
 
 
-class Firewall:
+class Firewall(Router):
     """
     A router before hosts with public addresses: what they asked for comes in.
-
-    @ivar name: its name.
-    @ivar inside: how it hangs on its LAN.
-    @ivar outside: how it hangs on the wider network.
-    @ivar is_unplugged: while it is set nothing passes, in or out.
-    @ivar lets_out: which packets from inside may pass, asked for each.
     """
 
-    inside: Attachment
-    outside: Attachment
-
     def __init__(self, name: str, agenda: Agenda, note: Callable[[str, Packet], None]) -> None:
-        self.name = name
-        self.is_unplugged = False
-        self.lets_out: Callable[[Packet], bool] = lambda packet: True
-        self._agenda = agenda
-        self._note = note
+        super().__init__(name, agenda, note)
         self._used: dict[tuple[bool, tuple[str, int], tuple[str, int]], float] = {}
 
-    @property
-    def lan(self) -> Subnet:
-        """
-        The network inside.
-        """
-        return self.inside.subnet
-
-    @property
-    def address(self) -> str:
-        """
-        The address outside.
-        """
-        return self.outside.address
-
+    @override
     def reboot(self) -> None:
         """
         Forget who was asked.
         """
         self._used.clear()
 
-    def packet_received(self, packet: Packet, attachment: Attachment) -> None:
+    @override
+    def _go_out(self, packet: Packet) -> None:
         """
-        Pass a packet on, out or in.
+        Remember who is asked.
+        """
+        if packet.destination[0] == self.outside.address:
+            self._note("no port", packet)
+            return
+        connection = (packet.kind is Kind.TCP, packet.source, packet.destination)
+        self._used[connection] = self._agenda.seconds()
+        self.outside.send(packet)
+
+    @override
+    def _come_in(self, packet: Packet) -> None:
+        """
+        Let in who was asked of late.
         """
         is_tcp, now = packet.kind is Kind.TCP, self._agenda.seconds()
-        if self.is_unplugged:
-            self._note("unplugged", packet)
-        elif packet.destination[0] in (self.inside.address, self.outside.address):
+        connection = (is_tcp, packet.destination, packet.source)
+        used = self._used.get(connection)
+        if packet.destination[0] in (self.inside.address, self.outside.address):
             self._note("no port", packet)
-        elif attachment is self.inside:
-            if self.lets_out(packet):
-                self._used[is_tcp, packet.source, packet.destination] = now
-                self.outside.send(packet)
-            else:
-                self._note("blocked", packet)
+        elif used is None or now - used > LIFETIME[is_tcp]:
+            self._used.pop(connection, None)
+            self._note("filtered", packet)
         else:
-            connection = (is_tcp, packet.destination, packet.source)
-            used = self._used.get(connection)
-            if used is None or now - used > LIFETIME[is_tcp]:
-                self._used.pop(connection, None)
-                self._note("filtered", packet)
-            else:
-                self._used[connection] = now
-                self.inside.send(packet)
+            self._used[connection] = now
+            self.inside.send(packet)

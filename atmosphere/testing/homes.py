@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import count
 
-from .firewall import Firewall, lets_no_udp_out, lets_tcp_443_out
+from .firewall import lets_no_udp_out, lets_tcp_443_out
 from .host import Host
 from .link import Link
 from .nat import (
@@ -22,6 +22,7 @@ from .nat import (
     Nat,
 )
 from .network import SimulatedNetwork
+from .router import Router
 
 __all__ = ["Home", "HomeKind", "Homes"]
 
@@ -75,7 +76,7 @@ class Home:
     """
 
     kind: HomeKind
-    routers: tuple[Nat | Firewall, ...]
+    routers: tuple[Router, ...]
     _network: SimulatedNetwork
     _number: int
     _hosts: Iterator[int]
@@ -201,7 +202,7 @@ class Homes:
             link=link,
         )
         nat.lets_out = _RULES.get(kind, nat.lets_out)
-        routers: list[Nat | Firewall] = [nat] if carrier is None else [nat, carrier]
+        routers: list[Router] = [nat] if carrier is None else [nat, carrier]
         if kind is HomeKind.IPV6:
             firewall = self.network.firewall(
                 f"firewall {number}",

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 
+from typing_extensions import override
+
 from .agenda import Agenda
 from .link import Kind, Packet
-from .subnet import Attachment, Subnet
+from .router import Router
 
 __all__ = [
     "ADDRESS_RESTRICTED",
@@ -117,21 +119,13 @@ class _Mapping:
     contacted: dict[tuple[object, ...], float] = field(default_factory=dict)
 
 
-class Nat:
+class Nat(Router):
     """
-    A router between a LAN and a wider network.
+    A router that translates addresses.
 
-    @ivar name: its name.
     @ivar behaviour: how it maps and filters; may be set at any time.
-    @ivar inside: how it hangs on its LAN.
-    @ivar outside: how it hangs on the wider network.
-    @ivar is_unplugged: while it is set nothing passes, in or out.
-    @ivar lets_out: which packets from inside may pass, asked for each: a firewall.
     @ivar mappings_made: how many mappings there have ever been.
     """
-
-    inside: Attachment
-    outside: Attachment
 
     def __init__(
         self,
@@ -141,32 +135,15 @@ class Nat:
         behaviour: NatBehaviour,
         note: Callable[[str, Packet], None],
     ) -> None:
-        self.name = name
+        super().__init__(name, agenda, note)
         self.behaviour = behaviour
-        self.is_unplugged = False
-        self.lets_out: Callable[[Packet], bool] = lambda packet: True
-        self._agenda = agenda
         self._random = random
-        self._note = note
         self._by_key: dict[tuple[object, ...], _Mapping] = {}
         self._by_port: dict[tuple[bool, int], _Mapping] = {}
         self._last_port = 1023
         self.mappings_made = 0
 
-    @property
-    def lan(self) -> Subnet:
-        """
-        The network inside.
-        """
-        return self.inside.subnet
-
-    @property
-    def address(self) -> str:
-        """
-        The address outside.
-        """
-        return self.outside.address
-
+    @override
     def reboot(self, address: str | None = None) -> None:
         """
         Forget all mappings.
@@ -189,21 +166,7 @@ class Nat:
 
     # --------------------------------------------------------------------- packets
 
-    def packet_received(self, packet: Packet, attachment: Attachment) -> None:
-        """
-        Pass a packet on, out or in.
-        """
-        if self.is_unplugged:
-            self._note("unplugged", packet)
-        elif attachment is not self.inside:
-            self._come_in(packet)
-        elif packet.destination[0] == self.inside.address:
-            self._note("no port", packet)
-        elif not self.lets_out(packet):
-            self._note("blocked", packet)
-        else:
-            self._go_out(packet)
-
+    @override
     def _go_out(self, packet: Packet) -> None:
         """
         Translate the source of a packet from inside.
@@ -220,6 +183,7 @@ class Nat:
         else:
             self._note("no hairpin", packet)
 
+    @override
     def _come_in(self, packet: Packet) -> None:
         """
         Translate the destination of a packet from outside, if it may pass.

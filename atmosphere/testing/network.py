@@ -20,6 +20,7 @@ from .host import Host
 from .link import Kind, Link, Packet, TraceRecord
 from .nat import Nat, NatBehaviour
 from .resolver import NameTable
+from .router import Router
 from .subnet import Attachment, Subnet
 
 __all__ = ["SimulatedNetwork"]
@@ -193,8 +194,8 @@ class SimulatedNetwork:
 
     def set_link(
         self,
-        first: Host | Nat | Firewall,
-        second: Host | Nat | Firewall | None = None,
+        first: Host | Router,
+        second: Host | Router | None = None,
         *,
         only: Literal["out", "in"] | None = None,
         **properties: Any,
@@ -370,7 +371,7 @@ def _has_result(deferred: Deferred[Any]) -> bool:
     return bool(deferred.called and not deferred.paused)
 
 
-def _attachments(node: Host | Nat | Firewall) -> list[Attachment]:
+def _attachments(node: Host | Router) -> list[Attachment]:
     """
     List how a node hangs on the networks that hosts know it by.
     """
