@@ -4,11 +4,11 @@ Two ICE agents, NATs before them, and what carries their datagrams, on virtual t
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
 from random import Random
+
+from typing_extensions import override
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.ice.agent import IceAgent
@@ -19,6 +19,7 @@ from atmosphere.network.ice.pairs import IcePath
 from atmosphere.network.nat.candidates import AddressRules
 from atmosphere.network.stun.message import Class, decode_message
 from atmosphere.network.udp.demultiplex import is_stun
+from tests.network.virtual_time import VirtualTime
 
 A = TransportAddress("10.0.1.2", 5000)
 B = TransportAddress("10.0.2.2", 5000)
@@ -62,11 +63,10 @@ class Side:
         return [event.data for _, event in self.events if isinstance(event, Received)]
 
 
-class Arena:
+class Arena(VirtualTime):
     """
     Two sides, some time from each other.
 
-    @ivar now: the time.
     @ivar is_up: whether anything arrives.
     @ivar sent: all that left: when, by whom, what and where to.
     @ivar tamper: what becomes of a datagram on its way; C{None} loses it.
@@ -80,13 +80,11 @@ class Arena:
         roles: tuple[bool, bool] = (True, False),
         nats: tuple[bool, bool] = (False, False),
     ) -> None:
-        self.now = 100.0
+        super().__init__(100.0)
         self.delay = delay
         self.is_up = True
         self.sent: list[tuple[float, str, bytes, IcePath]] = []
         self.tamper: Callable[[str, bytes, IcePath], bytes | None] = lambda name, data, path: data
-        self._order = count()
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         addresses = ((A, PUBLIC_A), (B, PUBLIC_B))
         self.sides = {}
         for name, role, is_nat, (base, public) in zip("ab", roles, nats, addresses, strict=True):
@@ -103,11 +101,12 @@ class Arena:
             agent.end_local_candidates()
         self.a, self.b = self.sides["a"], self.sides["b"]
 
-    def at(self, when: float, do: Callable[[], None]) -> None:
+    @override
+    def engines(self) -> list[IceAgent]:
         """
-        Do something later.
+        List both agents.
         """
-        heapq.heappush(self._agenda, (when, next(self._order), do))
+        return [side.agent for side in self.sides.values()]
 
     def describe(self, name: str, description: IceDescription | None = None) -> None:
         """
@@ -151,6 +150,7 @@ class Arena:
 
         self.at(self.now + self.delay, arrive)
 
+    @override
     def pump(self) -> None:
         """
         Take what both have to send and to report.
@@ -160,32 +160,6 @@ class Arena:
                 side.events.append((self.now, event))
             for data, path in side.agent.datagrams_to_send(self.now):
                 self._carry(name, data, path)
-
-    def run(self, seconds: float) -> None:
-        """
-        Let time pass.
-        """
-        end = self.now + seconds
-        self.pump()
-        for _ in range(100_000):
-            times = [side.agent.get_timer() for side in self.sides.values()]
-            due = [max(self.now, each) for each in times if each is not None]
-            if self._agenda:
-                due.append(max(self.now, self._agenda[0][0]))
-            if not due or min(due) > end:
-                break
-            self.now = min(due)
-            if self._agenda and self._agenda[0][0] <= self.now:
-                heapq.heappop(self._agenda)[2]()
-            for side in self.sides.values():
-                timer = side.agent.get_timer()
-                if timer is not None and timer <= self.now:
-                    side.agent.handle_timer(self.now)
-            self.pump()
-        else:
-            raise AssertionError("the agents spin")
-        self.now = end
-        self.pump()
 
     def checks(self, name: str, since: float = 0.0) -> list[float]:
         """

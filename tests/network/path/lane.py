@@ -5,11 +5,10 @@ delay, loss and size limits, on virtual time.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
 from random import Random
+
+from typing_extensions import override
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.identity import NodeKey
@@ -19,6 +18,7 @@ from atmosphere.network.path.reports import PathChanged, PathEvent
 from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.path.ways import DirectWay, RelayedWay, Way
 from atmosphere.rate import TokenBucket
+from tests.network.virtual_time import VirtualTime
 
 RELAY = "wss://relay.example"
 A_ID = NodeKey(b"a" * 32).node_id
@@ -62,7 +62,7 @@ class Lane:
     sent: list[tuple[float, bytes]] = field(default_factory=list)
 
 
-class Pair:
+class Pair(VirtualTime):
     """
     A dialler C{a} and a listener C{b}, and the lanes between them.
 
@@ -82,7 +82,7 @@ class Pair:
         rules: AddressRules | None = None,
         policy: PathPolicy = PathPolicy.AUTO,
     ) -> None:
-        self.now = 1000.0
+        super().__init__(1000.0)
         self.random = Random(seed)
         self.budget = TokenBucket(100, 100) if budget is None else budget
         self.lanes: dict[tuple[str, Way], Lane] = {
@@ -106,16 +106,8 @@ class Pair:
             for name in "ab"
         }
         self.a, self.b = self.sides["a"], self.sides["b"]
-        self._order = count()
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
 
     # ------------------------------------------------------------ the network
-
-    def at(self, when: float, do: Callable[[], None]) -> None:
-        """
-        Do something later.
-        """
-        heapq.heappush(self._agenda, (when, next(self._order), do))
 
     def _carry(self, name: str, data: bytes, way: Way) -> None:
         """
@@ -167,6 +159,7 @@ class Pair:
 
     # ---------------------------------------------------------------- running
 
+    @override
     def pump(self) -> None:
         """
         Send what both sides have to send, and note their events.
@@ -177,31 +170,12 @@ class Pair:
             for data, way in side.datagrams_to_send(self.now):
                 self._carry(name, data, way)
 
-    def run(self, seconds: float) -> None:
+    @override
+    def engines(self) -> list[Paths]:
         """
-        Let time pass.
+        List both.
         """
-        end = self.now + seconds
-        self.pump()
-        for _ in range(200_000):
-            times = [side.get_timer() for side in self.sides.values()]
-            due = [max(self.now, each) for each in times if each is not None]
-            if self._agenda:
-                due.append(max(self.now, self._agenda[0][0]))
-            if not due or min(due) > end:
-                break
-            self.now = min(due)
-            if self._agenda and self._agenda[0][0] <= self.now:
-                heapq.heappop(self._agenda)[2]()
-            for side in self.sides.values():
-                timer = side.get_timer()
-                if timer is not None and timer <= self.now:
-                    side.handle_timer(self.now)
-            self.pump()
-        else:
-            raise AssertionError("the engines spin")
-        self.now = end
-        self.pump()
+        return list(self.sides.values())
 
     # --------------------------------------------------------- common openings
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet.defer import CancelledError
-from twisted.internet.task import Clock
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.addresses import TransportAddress
@@ -30,17 +29,17 @@ from atmosphere.testing import (
     FULL_CONE,
     PORT_RESTRICTED,
     SYMMETRIC,
-    Host,
     Link,
     NatBehaviour,
-    SimulatedNetwork,
     seeded_entropy,
 )
+
+from .place import Place
 
 SERVER = TransportAddress("203.0.113.1", 3478)
 
 
-class Place:
+class LifetimePlace(Place):
     """
     A machine behind a NAT, and a server with two ports, or one.
     """
@@ -53,23 +52,14 @@ class Place:
         sockets: int = 2,
         seed: int = 1,
     ) -> None:
-        self.clock = Clock()
-        self.seed = seed
-        self.network = SimulatedNetwork(self.clock, seed, link or Link(latency=0.02))
-        self.server = self.network.host("relay", SERVER.host)
+        super().__init__(kind, SERVER.host, link=link, seed=seed)
         together = BindingSockets(self.server)
         for port, corner in ((3478, PRIMARY), (3479, SECOND_PORT))[:sockets]:
             protocol = together.protocol(corner) if sockets > 1 else BindingServer(self.server)
             self.server.listenUDP(port, protocol, "0.0.0.0")
-        self.machine: Host
-        if kind is None:
-            self.machine = self.network.host("salem", "198.51.100.5")
-        else:
-            nat = self.network.nat("router", "198.51.100.1", kind)
-            self.machine = self.network.host("salem", "192.168.1.2", on=nat.lan)
         self.tried: list[Waited] = []
 
-    def begin(self, **settings: Any) -> Any:
+    def begin(self, **settings: Any) -> Deferred[BindingLifetime]:
         """
         Begin to measure.
         """
@@ -85,15 +75,7 @@ class Place:
         """
         Measure, and see that nothing is left of it.
         """
-        found: list[BindingLifetime] = []
-        self.begin().addCallback(found.append)
-        began = self.clock.seconds()
-        while not found:
-            self.network.advance(0.1)
-        self.seconds = self.clock.seconds() - began
-        self.network.advance(0.1)
-        assert not self.machine.getDelayedCalls(), self.machine.getDelayedCalls()
-        return found[0]
+        return self.finish(self.begin())
 
 
 class LifetimeTests(SynchronousTestCase):
@@ -114,7 +96,7 @@ class LifetimeTests(SynchronousTestCase):
                 (120.0, (119, 149)),
                 (400.0, (299, None)),
             ):
-                place = Place(replace(kind, lifetime=lifetime))
+                place = LifetimePlace(replace(kind, lifetime=lifetime))
                 found = place.measure()
                 self.assertIsNone(found.error)
                 self.assertEqual((found.at_least, found.less_than), expected, kind)
@@ -128,7 +110,7 @@ class LifetimeTests(SynchronousTestCase):
         """
         Where nothing forgets, the longest time that is tried is all that is known.
         """
-        found = Place(None).measure()
+        found = LifetimePlace(None).measure()
         self.assertEqual((found.at_least, found.less_than, found.error), (299, None, None))
 
     def test_loss(self) -> None:
@@ -137,7 +119,7 @@ class LifetimeTests(SynchronousTestCase):
         """
         for seed in range(1, 21):
             link = Link(latency=0.02, loss=0.03)
-            place = Place(replace(PORT_RESTRICTED, lifetime=60.0), link=link, seed=seed)
+            place = LifetimePlace(replace(PORT_RESTRICTED, lifetime=60.0), link=link, seed=seed)
             found = place.measure()
             if found.error is None:
                 self.assertIn(found.less_than, (74, 89), seed)
@@ -147,10 +129,10 @@ class LifetimeTests(SynchronousTestCase):
         """
         A server that cannot do it, or that is not there, is known at once.
         """
-        place = Place(PORT_RESTRICTED, sockets=1)
+        place = LifetimePlace(PORT_RESTRICTED, sockets=1)
         self.assertIn("does not answer to another port", place.measure().error or "")
         self.assertLess(place.seconds, 1)
-        place = Place(PORT_RESTRICTED)
+        place = LifetimePlace(PORT_RESTRICTED)
         place.network.cut(place.machine, place.server)
         self.assertEqual(place.measure().error, "no response")
         self.assertLess(place.seconds, 3)
@@ -160,7 +142,7 @@ class LifetimeTests(SynchronousTestCase):
         Cancelling closes all ports, at whatever time.
         """
         for seconds in (0.0, 0.1, 5.0, 60.0):
-            place = Place(PORT_RESTRICTED)
+            place = LifetimePlace(PORT_RESTRICTED)
             done = place.begin()
             place.network.advance(seconds)
             done.cancel()

@@ -11,7 +11,6 @@ from typing import Any
 from twisted.internet import reactor as installed  # noqa: TID251, real sockets
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.protocol import DatagramProtocol
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from atmosphere.addresses import TransportAddress
@@ -26,12 +25,12 @@ from atmosphere.testing import (
     PORT_RESTRICTED,
     SYMMETRIC,
     Dependence as NatDependence,
-    Host,
     Link,
     NatBehaviour,
-    SimulatedNetwork,
     seeded_entropy,
 )
+
+from .place import Place
 
 REACTOR: Any = installed
 SERVER = TransportAddress("203.0.113.1", 3478)
@@ -42,7 +41,7 @@ OTHER_SERVER = TransportAddress("203.0.113.7", 3478)
 BY_ADDRESS = NatBehaviour(NatDependence.ADDRESS_DEPENDENT, NatDependence.ADDRESS_DEPENDENT)
 
 
-class Place:
+class BehaviorPlace(Place):
     """
     A machine, a NAT before it or none, and servers.
     """
@@ -58,11 +57,8 @@ class Place:
         """
         @param two_addresses: of the server.
         """
-        self.clock = Clock()
-        self.seed = seed
-        self.network = SimulatedNetwork(self.clock, seed, link or Link(latency=0.02))
         hosts = ["203.0.113.1", "203.0.113.2"] if two_addresses else ["203.0.113.1"]
-        self.server = self.network.host("relay", *hosts)
+        super().__init__(kind, *hosts, link=link, seed=seed)
         sockets = BindingSockets(self.server)
         for number, host in enumerate(hosts):
             for is_other in (False, True):
@@ -71,29 +67,16 @@ class Place:
                     sockets.protocol(Corner(bool(number), is_other)),
                     host if two_addresses else "0.0.0.0",
                 )
-        self.machine: Host
-        if kind is None:
-            self.machine = self.network.host("salem", "198.51.100.5")
-        else:
-            nat = self.network.nat("router", "198.51.100.1", kind)
-            self.machine = self.network.host("salem", "192.168.1.2", on=nat.lan)
 
     def measure(self, *servers: TransportAddress, port: int = 7777) -> Behavior:
         """
         Measure, and see that nothing is left of it.
         """
-        done = measure_behavior(
-            self.machine, servers or (SERVER,), entropy=seeded_entropy(self.seed), port=port
+        return self.finish(
+            measure_behavior(
+                self.machine, servers or (SERVER,), entropy=seeded_entropy(self.seed), port=port
+            )
         )
-        found: list[Behavior] = []
-        done.addCallback(found.append)
-        began = self.clock.seconds()
-        while not found:
-            self.network.advance(0.05)
-        self.seconds = self.clock.seconds() - began
-        self.network.advance(0.01)
-        assert not self.machine.getDelayedCalls(), self.machine.getDelayedCalls()
-        return found[0]
 
 
 def words(behavior: Behavior) -> tuple[Any, ...]:
@@ -131,7 +114,7 @@ class KindTests(SynchronousTestCase):
             (CGNAT, (True, EI, False, APD, False)),
             (SYMMETRIC, (True, APD, True, APD, False)),
         ):
-            place = Place(kind)
+            place = BehaviorPlace(kind)
             behavior = place.measure()
             self.assertEqual(words(behavior), expected, kind)
             host = "198.51.100.5" if kind is None else "192.168.1.2"
@@ -150,14 +133,16 @@ class KindTests(SynchronousTestCase):
             (BY_ADDRESS, (True, AD, True, AD, False)),
             (SYMMETRIC, (True, APD, True, APD, False)),
         ):
-            self.assertEqual(words(Place(kind, two_addresses=True).measure()), expected, kind)
+            self.assertEqual(
+                words(BehaviorPlace(kind, two_addresses=True).measure()), expected, kind
+            )
 
     def test_two_servers(self) -> None:
         """
         A second server, though it knows nothing of all this, makes the mapping certain.
         """
         for kind, mapping in ((PORT_RESTRICTED, EI), (SYMMETRIC, APD), (BY_ADDRESS, AD)):
-            place = Place(kind)
+            place = BehaviorPlace(kind)
             plain = place.network.host("stun", OTHER_SERVER.host)
             plain.listenUDP(3478, BindingServer(plain), "0.0.0.0")
             found = words(place.measure(SERVER, OTHER_SERVER))
@@ -167,7 +152,7 @@ class KindTests(SynchronousTestCase):
         """
         A server with one socket tells our address, and leaves the rest unknown.
         """
-        place = Place(PORT_RESTRICTED)
+        place = BehaviorPlace(PORT_RESTRICTED)
         plain = place.network.host("stun", OTHER_SERVER.host)
         plain.listenUDP(3478, BindingServer(plain), "0.0.0.0")
         self.assertEqual(words(place.measure(OTHER_SERVER)), (True, None, False, None, None))
@@ -178,7 +163,7 @@ class KindTests(SynchronousTestCase):
         Measuring again from the same port finds the same: the dial-back is not spoilt
         by what was sent before.
         """
-        place = Place(PORT_RESTRICTED)
+        place = BehaviorPlace(PORT_RESTRICTED)
         found = [words(place.measure()) for _ in range(3)]
         self.assertEqual(found, [(True, EI, False, APD, False)] * 3)
 
@@ -186,7 +171,7 @@ class KindTests(SynchronousTestCase):
         """
         Where no UDP passes nothing is known but that, within three seconds.
         """
-        place = Place(None)
+        place = BehaviorPlace(None)
         place.network.cut(place.machine, place.server)
         behavior = place.measure()
         self.assertEqual(words(behavior), (None, None, False, None, None))
@@ -198,7 +183,7 @@ class KindTests(SynchronousTestCase):
         """
         Without servers there is nothing to wait for.
         """
-        place = Place(None)
+        place = BehaviorPlace(None)
         behavior = self.successResultOf(
             measure_behavior(place.machine, (), entropy=seeded_entropy(1))
         )
@@ -211,8 +196,8 @@ class KindTests(SynchronousTestCase):
         verdicts: dict[bool | None, int] = {}
         for seed in range(30):
             link = Link(latency=0.02, loss=0.05)
-            self.assertIsNot(Place(None, link=link, seed=seed).measure().reachable, False)
-            reachable = Place(PORT_RESTRICTED, link=link, seed=seed).measure().reachable
+            self.assertIsNot(BehaviorPlace(None, link=link, seed=seed).measure().reachable, False)
+            reachable = BehaviorPlace(PORT_RESTRICTED, link=link, seed=seed).measure().reachable
             verdicts[reachable] = verdicts.get(reachable, 0) + 1
         self.assertNotIn(True, verdicts)
         self.assertGreater(verdicts[False], 20)
@@ -222,14 +207,14 @@ class KindTests(SynchronousTestCase):
         With most of all datagrams lost nothing is said rather than something wrong.
         """
         for seed in range(10):
-            place = Place(None, link=Link(latency=0.02, loss=0.4), seed=seed)
+            place = BehaviorPlace(None, link=Link(latency=0.02, loss=0.4), seed=seed)
             self.assertIsNot(place.measure().reachable, False)
 
     def test_port_taken(self) -> None:
         """
         If the port is taken another one is measured, and said.
         """
-        place = Place(None)
+        place = BehaviorPlace(None)
         place.machine.listenUDP(7777, DatagramProtocol())
         behavior = place.measure()
         assert behavior.local is not None
@@ -240,7 +225,7 @@ class KindTests(SynchronousTestCase):
         """
         Cancelling closes the ports and ends all timers.
         """
-        place = Place(None)
+        place = BehaviorPlace(None)
         done = measure_behavior(place.machine, (SERVER,), entropy=seeded_entropy(1), port=7777)
         place.network.advance(0.03)
         done.addErrback(lambda _: None)
