@@ -45,7 +45,7 @@ def _limits(texts: Sequence[str]) -> RelayLimits:
         if re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", number.strip(), re.ASCII) is None:
             raise ConfigurationError(f"{text[:80]!a}: a limit is a number, such as {name}=100")
         changes[name] = kinds[name](float(number))
-    return dataclasses.replace(RelayLimits(), **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(RelayLimits(), **changes)  # type: ignore[arg-type]  # of each field's type
 
 
 def relay_config(

@@ -12,6 +12,7 @@ from twisted.internet.task import LoopingCall
 
 __all__ = ["Wakefulness"]
 
+#: Seconds between two ticks.
 TICK = 1.0
 
 #: Seconds without a tick that are a sleep.

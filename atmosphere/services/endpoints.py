@@ -86,7 +86,7 @@ class AtmosphereClientEndpoint:
         if not 0 < self._timeout <= 3600:
             raise ValueError(f"timeout={timeout}: seconds, above 0 and up to 3600")
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803  # Twisted's name
         """
         Open a stream.
 
@@ -127,7 +127,7 @@ class AtmosphereServerEndpoint:
         self._state = _directory(state)
         self._mesh = mesh
 
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:  # noqa: N803
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:  # noqa: N803  # Twisted's name
         """
         Offer the service, for as long as the port is open.
 

@@ -42,7 +42,7 @@ class _ClientParser:
         from atmosphere.services.endpoints import AtmosphereClientEndpoint
 
         try:
-            return AtmosphereClientEndpoint(reactor, *args, **kwargs)  # type: ignore[arg-type]
+            return AtmosphereClientEndpoint(reactor, *args, **kwargs)  # type: ignore[arg-type]  # as written
         except TypeError:
             raise ValueError(
                 "it is atmosphere:PEER:SERVICE, then state=, mesh=, path= or timeout="
@@ -69,7 +69,7 @@ class _ServerParser:
         from atmosphere.services.endpoints import AtmosphereServerEndpoint
 
         try:
-            return AtmosphereServerEndpoint(reactor, *args, **kwargs)  # type: ignore[arg-type]
+            return AtmosphereServerEndpoint(reactor, *args, **kwargs)  # type: ignore[arg-type]  # as written
         except TypeError:
             raise ValueError("it is atmosphere:SERVICE, then state= or mesh=") from None
 

@@ -45,7 +45,7 @@ __all__ = ["IceConnection", "IcePort"]
 #: Sockets of one agent.
 MAX_SOCKETS = 16
 
-#: Repetitions of a request to a STUN server: 3.5 s in all.
+#: How a STUN server is asked: at 0, 0.5, 1.5 and 3.5 s, for 4.5 s.
 STUN_ATTEMPTS = 4
 STUN_PATIENCE = 2.0
 
@@ -80,7 +80,7 @@ class IcePort(DatagramProtocol):
         """
         assert self.transport is not None
         bound = self.transport.getHost()
-        self.base = TransportAddress(bound.host.partition("%")[0], bound.port)
+        self.base = TransportAddress.from_socket((bound.host, bound.port))
         self.stun.makeConnection(self.transport)
 
     @override
@@ -97,7 +97,7 @@ class IcePort(DatagramProtocol):
         Take what a STUN server or the peer sent.
         """
         try:
-            source = TransportAddress(addr[0].partition("%")[0], addr[1])
+            source = TransportAddress.from_socket(addr)
         except DecodeError:
             return
         if len(datagram) >= 20 and datagram[0] == 1 and self.stun.owns(datagram[8:20]):
@@ -132,11 +132,13 @@ class IceConnection:
         """
         @param reactor: has C{IReactorUDP} and C{IReactorTime}.
         @param is_controlling: by custom, whether we made the first offer.
+        @param entropy: so many random bytes.
         @param on_data: takes the peer's datagrams.
         @param on_candidate: told of each of our candidates as it is found, and of
             their end by C{None}: for peers that take them one by one (trickle).
         @param on_lost: told why when the peer is gone after it was there.
         @param stun_servers: asked how others see us.
+        @param interfaces: lists the addresses of this machine.
         @param rules: which addresses are tried, of the peer's and of ours.
         """
         self.unsent = 0

@@ -23,6 +23,7 @@ __all__ = [
     "draw_ports",
 ]
 
+#: Of one burst.
 MAX_SOCKETS = 256
 MAX_PROBES = 1500
 
@@ -34,10 +35,14 @@ SOCKETS_AT_ONCE = 64
 #: What no NAT gives away is not tried.
 FIRST_PORT = 1024
 
+#: Seconds, and what all links of a node may do within so many: new mappings, and
+#: bursts that probe.
 WINDOW = 60.0
 MAX_MAPPINGS = 256
 MAX_PROBINGS = 4
 
+#: Seconds between two bursts with one peer, or towards one host: twice the first after
+#: one that came to nothing, twice as many after each more, up to the longest.
 FIRST_PAUSE = 300.0
 LONGEST_PAUSE = 3600.0
 
@@ -80,6 +85,9 @@ class BurstCounters:
 class _Last:
     """
     When something may be repeated.
+
+    @ivar allowed_at: engine time.
+    @ivar pause: the seconds that it took until then.
     """
 
     allowed_at: float
@@ -116,6 +124,7 @@ class _Memory:
         """
         It came to something, so the pause does not grow.
 
+        @param began_at: engine time.
         @param is_free: nor is there one at all.
         """
         self._last.pop(key, None)
@@ -163,7 +172,7 @@ class PredictionBudget:
         Say for how long no burst may begin, and why.
 
         @param host: where probes would go; C{None} for the side that opens sockets.
-        @return: C{None} if it may begin now.
+        @return: seconds and the reason; C{None} if it may begin now.
         """
         waits = [(self._peers.wait(peer, now), "one was tried of late")]
         if self.is_held(now):
@@ -182,7 +191,10 @@ class PredictionBudget:
 
     def hold(self, holder: object, now: float, seconds: float) -> None:
         """
-        Take the one place, for so long; L{wait} said that it is free.
+        Take the one place; L{wait} said that it is free.
+
+        @param holder: whoever gives it back.
+        @param seconds: after which it is free in any case.
         """
         self._holder = holder
         self._held_until = now + seconds

@@ -419,7 +419,7 @@ class RelayClient(Service):
         """
         if self._connection is None and (is_new or error != self.error):
             self.error = error
-            self.log.warn("relay {url}: {error}", url=self.url, error=error)  # noqa: G010
+            self.log.warn("relay {url}: {error}", url=self.url, error=error)  # noqa: G010  # Twisted's logger has no other
             self._on_change(self)
 
     @override

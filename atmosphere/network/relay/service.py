@@ -337,7 +337,7 @@ class RelayService(MultiService):
         super().startService()
         self._listen()
         for line in self.warnings():
-            self.log.warn("{line}", line=line)  # noqa: G010
+            self.log.warn("{line}", line=line)  # noqa: G010  # likewise
 
     @override
     def stopService(self) -> Deferred[None]:

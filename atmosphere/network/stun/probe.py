@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from typing_extensions import override
@@ -256,7 +257,7 @@ class Probe(ABC):
         Ask a server plainly, which all understand, and padded, which ours want.
         """
 
-        def ended(event: Event, when: float, is_plain: bool) -> None:
+        def ended(is_plain: bool, event: Event, when: float) -> None:
             self._learn(server, event, when - now, is_plain)
             if server.is_plain or not server.asking:
                 self._proceed(server, when)
@@ -269,7 +270,7 @@ class Probe(ABC):
                 server,
                 address,
                 now,
-                lambda event, when, kind=is_plain: ended(event, when, kind),  # type: ignore[misc]
+                partial(ended, is_plain),
                 _ASKING,
                 () if is_plain else self._padding(()),
             )
@@ -346,7 +347,7 @@ class DialBackProbe(Probe):
         if finding.other.host != finding.server.host:
             waiting.add("from_address")
 
-        def ended(event: Event, when: float, name: str) -> None:
+        def ended(name: str, event: Event, when: float) -> None:
             waiting.discard(name)
             self._judge(server, event, name)
             if not waiting:
@@ -358,7 +359,7 @@ class DialBackProbe(Probe):
                 server,
                 finding.server,
                 now,
-                lambda event, when, name=name: ended(event, when, name),  # type: ignore[misc]
+                partial(ended, name),
                 _DIALLING,
                 change if server.is_plain else self._padding(change, 8),
                 from_anywhere=True,
@@ -392,7 +393,7 @@ class DialBackProbe(Probe):
             found = {"from_address" if is_new else "from_port": DialBack.ARRIVED}
         if server.finding.from_port is DialBack.ARRIVED:
             found.pop("from_port", None)
-        server.finding = replace(server.finding, **found)  # type: ignore[arg-type]
+        server.finding = replace(server.finding, **found)  # type: ignore[arg-type]  # names of its fields
 
 
 class MappingProbe(Probe):
@@ -414,7 +415,7 @@ class MappingProbe(Probe):
         }
         waiting = sockets - {first}
 
-        def ended(event: Event, when: float, target: TransportAddress) -> None:
+        def ended(target: TransportAddress, event: Event, when: float) -> None:
             waiting.discard(target)
             mapped = event.message.get(XOR_MAPPED_ADDRESS) if isinstance(event, Answered) else None
             if mapped is not None:
@@ -428,7 +429,7 @@ class MappingProbe(Probe):
                 server,
                 target,
                 now,
-                lambda event, when, target=target: ended(event, when, target),  # type: ignore[misc]
+                partial(ended, target),
                 _ASKING,
             )
 

@@ -73,13 +73,13 @@ class _Addresses:
             except NotImplementedError:
                 self._resolution = None
 
-    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:  # noqa: N802, N803
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:  # noqa: N802, N803  # Twisted's name
         """
         Remember what is going on.
         """
         self._resolution = resolutionInProgress
 
-    def addressResolved(self, address: IAddress) -> None:  # noqa: N802
+    def addressResolved(self, address: IAddress) -> None:  # noqa: N802  # Twisted's name
         """
         Take one address.
         """
@@ -87,7 +87,7 @@ class _Addresses:
         if isinstance(host, str):
             self._found.append(host)
 
-    def resolutionComplete(self) -> None:  # noqa: N802
+    def resolutionComplete(self) -> None:  # noqa: N802  # Twisted's name
         """
         Hand over what was found.
         """

@@ -120,13 +120,13 @@ class _Attachment:
         """
         raise RuntimeError("a shared port cannot be connected to one peer")
 
-    def setBroadcastAllowed(self, enabled: bool) -> None:  # noqa: N802
+    def setBroadcastAllowed(self, enabled: bool) -> None:  # noqa: N802  # Twisted's name
         """
         Let the shared port broadcast, or not; it holds for all.
         """
         self._shared.port.setBroadcastAllowed(enabled)
 
-    def getBroadcastAllowed(self) -> bool:  # noqa: N802
+    def getBroadcastAllowed(self) -> bool:  # noqa: N802  # Twisted's name
         """
         Say whether the shared port may broadcast.
         """
