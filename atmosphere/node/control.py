@@ -242,7 +242,7 @@ class ControlChannel(HTTPChannel):
         return False
 
     @override
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # as Twisted's HTTPChannel has it
         """
         Make room for another client; cancel what this one asked for.
         """
@@ -292,7 +292,7 @@ class ControlFactory(Factory[ControlChannel]):
         """
         channel = ControlChannel()
         channel.factory = self
-        channel.callLater = self._clock.callLater  # type: ignore[assignment,method-assign]
+        channel.callLater = self._clock.callLater  # type: ignore[assignment,method-assign]  # as Twisted's Site does
         return channel
 
     def log(self, request: Request) -> None:
