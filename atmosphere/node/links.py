@@ -101,7 +101,9 @@ class NodeLinks:
         self._apart = ApartLinks(reactor, self._dial_apart)
         self._unnamed = UnnamedDials(self._dial_apart)
         self.endpoint = LinkEndpoint(reactor, key, instance, self, entropy=entropy)
-        self.guesses = PortGuesses(self._ports, self.endpoint.datagrams_received, self._clock.now)
+        self.guesses = PortGuesses(
+            reactor, self._ports, self.endpoint.datagrams_received, self._clock.now
+        )
 
     @property
     def _relays(self) -> RelaySet:
@@ -410,7 +412,7 @@ class NodeLinks:
         Note the end of a link.
         """
         self._log.info("the link with {peer} ended: {reason}", peer=link.peer.short, reason=reason)
-        self.guesses.link_closed(link)
+        self.guesses.link_closed(link, may_return=self._mesh.has(link.peer))
         if link.membership is not None and self._mesh.has(link.peer):
             self.history.keep(link.peer, link.core.paths.decisions)
             self.note(link.peer, f"a link ended: {reason}")

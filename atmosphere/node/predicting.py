@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.node.test_predicting -*-
 """
 Where a node's links guess ports: who may, within which budget, and the sockets that
-are opened for it.
+are opened for it. What one link with a peer has proved is handed to the next one.
 
 What is sent when is decided in L{atmosphere.network.path.prediction}.
 """
@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
 
 from atmosphere.errors import DecodeError, ListenError
+from atmosphere.identity import NodeID
 from atmosphere.network.nat.port_prediction import PredictionBudget
 from atmosphere.network.path.prediction_message import decode_prediction
 from atmosphere.network.path.reports import (
@@ -24,12 +26,14 @@ from atmosphere.network.path.reports import (
     SocketsKept,
     SocketsWanted,
 )
+from atmosphere.network.path.way_table import MAX_INHERITED
 from atmosphere.network.path.ways import DirectWay, Way
 from atmosphere.network.quic.connection import Link
 from atmosphere.network.quic.core import CloseCode
 from atmosphere.network.udp.port import PinnedPort
 
 from .api import JSON
+from .heritage import Heritage
 from .ports import NodePorts
 
 __all__ = ["PortGuesses", "most_sockets"]
@@ -46,12 +50,16 @@ def most_sockets() -> int:
 @dataclass(slots=True)
 class _Own:
     """
-    A socket that is there for one way of one link.
+    A socket that is there for one way to one peer.
+
+    @ivar links: those that have this way; without any it is kept for the next one, if
+        it was proved, or is closed.
     """
 
-    link: Link
+    peer: NodeID
     way: DirectWay
     port: PinnedPort
+    links: set[Link] = field(default_factory=set)
 
 
 class PortGuesses:
@@ -63,6 +71,7 @@ class PortGuesses:
 
     def __init__(
         self,
+        reactor: IReactorTime,
         ports: NodePorts,
         deliver: Callable[[Way, Sequence[bytes]], None],
         now: Callable[[], float],
@@ -79,22 +88,40 @@ class PortGuesses:
         self._deliver = deliver
         self._now = now
         self._own: dict[int, _Own] = {}
+        self._links: dict[Link, None] = {}
+        self._heritage = Heritage(reactor, self._close_unused)
 
     def link_connected(self, link: Link) -> None:
         """
-        Let a link to a member guess.
+        Let a link to a member guess, and first try what others with that member have proved.
         """
-        if link.membership is not None:
-            paths = link.core.paths
-            link.call_core(paths.may_predict, link.peer, self.budget, link.now())
+        if link.membership is None:
+            return
+        paths = link.core.paths
+        link.call_core(paths.inherit, self._proven(link.peer), link.now())
+        for own in self._own.values():
+            if own.peer == link.peer and paths.has_way(own.way):
+                own.links.add(link)
+        self._links[link] = None
+        link.call_core(paths.may_predict, link.peer, self.budget, link.now())
 
-    def link_closed(self, link: Link) -> None:
+    def link_closed(self, link: Link, *, may_return: bool) -> None:
         """
-        Close what was open for a link.
+        Close what was open for a link alone, but for what the next one may use.
+
+        @param may_return: the peer is still a member.
         """
-        if link.core.paths.prediction is not None:
-            link.core.paths.prediction.stop()
-        if any(own.link is link for own in self._own.values()):
+        paths = link.core.paths
+        if paths.prediction is not None:
+            paths.prediction.stop()
+        if link not in self._links:
+            return
+        del self._links[link]
+        if may_return:
+            self._heritage.keep(link.peer, paths.proven())
+        else:
+            self._heritage.forget(link.peer)
+        if any(link in own.links for own in self._own.values()):
             link.call_soon(self._close_of, link, frozenset())  # its last words are still to be sent
 
     def stop(self) -> Deferred[Any]:
@@ -103,6 +130,7 @@ class PortGuesses:
 
         @return: fires when all is closed. Cancelling it has no effect.
         """
+        self._heritage.stop()
         return DeferredList(self._close(list(self._own.values())))
 
     def send(self, way: DirectWay, datagrams: Sequence[bytes]) -> None:
@@ -146,6 +174,17 @@ class PortGuesses:
 
     # Inside.
 
+    def _proven(self, peer: NodeID) -> list[DirectWay]:
+        """
+        List the ways that links with a peer have proved, present ones and the last.
+        """
+        ways = [
+            way for link in self._links if link.peer == peer for way in link.core.paths.proven()
+        ]
+        ways += self._heritage.of(peer)
+        is_there = (way for way in ways if way.socket is None or way.socket in self._own)
+        return list(dict.fromkeys(is_there))[:MAX_INHERITED]
+
     def _heard(self, link: Link, payload: bytes) -> None:
         """
         Take what a peer says about it.
@@ -173,7 +212,7 @@ class PortGuesses:
             except ListenError as failed:
                 error = str(failed)
                 break
-            self._own[number] = _Own(link, DirectWay(wanted.target, number), port)
+            self._own[number] = _Own(link.peer, DirectWay(wanted.target, number), port, {link})
             opened.append(number)
         if prediction is not None and link.is_open:
             link.call_core(prediction.sockets_opened, opened, link.now(), error)
@@ -190,11 +229,21 @@ class PortGuesses:
 
     def _close_of(self, link: Link, kept: frozenset[int]) -> None:
         """
-        Close the sockets of a link.
+        Close the sockets that a link alone has.
 
         @param kept: but for these.
         """
-        self._close([o for o in self._own.values() if o.link is link and o.port.number not in kept])
+        for number, own in self._own.items():
+            if number not in kept:
+                own.links.discard(link)
+        self._close_unused()
+
+    def _close_unused(self) -> None:
+        """
+        Close the sockets that no link has, and that are not kept for the next one.
+        """
+        kept = self._heritage
+        self._close([o for o in self._own.values() if not o.links and o.way not in kept.of(o.peer)])
 
     def _close(self, owned: Sequence[_Own]) -> list[Deferred[object]]:
         """

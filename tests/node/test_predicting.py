@@ -5,17 +5,11 @@ checks do not get through.
 
 from __future__ import annotations
 
-from typing import Any
-
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.network.nat.port_prediction import MAX_PROBES
 from atmosphere.network.path.ways import DirectWay
-from atmosphere.network.quic.connection import Link
 from atmosphere.node.predicting import most_sockets
-from atmosphere.testing.machine import Machine
-from atmosphere.testing.mesh import MemoryMesh
 from atmosphere.testing.nat import (
     ADDRESS_RESTRICTED,
     CGNAT,
@@ -25,52 +19,9 @@ from atmosphere.testing.nat import (
     NatBehaviour,
 )
 
+from .two_homes import TwoHomes
+
 SEEDS = range(20)
-
-
-class _Homes:
-    """
-    Portland and Seattle, in one mesh, each behind a NAT of its own.
-    """
-
-    def __init__(self, one: NatBehaviour, two: NatBehaviour, seed: int = 1) -> None:
-        self.clock = Clock()
-        self.mesh = MemoryMesh(self.clock, seed=seed, latency=0.02)
-        self.mesh.node("portland", behind=one)
-        self.mesh.node("seattle", behind=two)
-        self.portland, self.seattle = self.mesh.machines.values()
-
-    @property
-    def link(self) -> Link:
-        """
-        The link at seattle.
-        """
-        found = self.seattle.service.links.link_to(self.portland.key.node_id)
-        assert found is not None
-        return found
-
-    def status(self, machine: Machine) -> dict[str, Any]:
-        """
-        Say what a machine's node did.
-        """
-        return machine.service.links.guesses.status()
-
-    def until_direct(self, limit: float) -> float | None:
-        """
-        Let time pass until data goes directly from both.
-
-        @return: how long it took.
-        """
-        began = self.clock.seconds()
-        while self.clock.seconds() - began < limit:
-            ways = []
-            for one, two in ((self.portland, self.seattle), (self.seattle, self.portland)):
-                link = one.service.links.link_to(two.key.node_id)
-                ways.append(None if link is None else link.core.paths.active)
-            if all(isinstance(way, DirectWay) for way in ways):
-                return self.clock.seconds() - began
-            self.mesh.advance(0.02)
-        return None
 
 
 class HomesTests(SynchronousTestCase):
@@ -78,11 +29,11 @@ class HomesTests(SynchronousTestCase):
     Two homes of different kinds.
     """
 
-    def homes(self, one: NatBehaviour, two: NatBehaviour, seed: int = 1) -> _Homes:
+    def homes(self, one: NatBehaviour, two: NatBehaviour, seed: int = 1) -> TwoHomes:
         """
         Make the homes, which are gone at the test's end.
         """
-        homes = _Homes(one, two, seed)
+        homes = TwoHomes(one, two, seed)
         self.addCleanup(homes.mesh.stop)
         return homes
 
@@ -94,7 +45,7 @@ class HomesTests(SynchronousTestCase):
         for seed in SEEDS:
             easy = PORT_RESTRICTED if seed % 2 else CGNAT
             for one, two in ((SYMMETRIC, easy), (easy, SYMMETRIC)):
-                homes = _Homes(one, two, seed)
+                homes = TwoHomes(one, two, seed)
                 took = homes.until_direct(3.0)
                 self.assertIsNotNone(took, (seed, one.mapping))
                 hard, other = homes.portland, homes.seattle
@@ -154,17 +105,6 @@ class HomesTests(SynchronousTestCase):
             self.assertEqual((summary["received"], summary["path"]["kind"]), (5, "punched"))
         homes.mesh.advance(600)
         self.assertIsInstance(homes.link.core.paths.active, DirectWay)
-
-    def test_link_ends(self) -> None:
-        """
-        When the link ends its socket is closed.
-        """
-        homes = self.homes(SYMMETRIC, PORT_RESTRICTED)
-        homes.until_direct(3.0)
-        self.assertGreaterEqual(homes.status(homes.portland)["sockets_open"], 1)
-        homes.link.close("enough")
-        homes.mesh.advance(0.5)
-        self.assertEqual(homes.status(homes.portland)["sockets_open"], 0)
 
     def test_node_stops(self) -> None:
         """

@@ -220,11 +220,11 @@ class Checker:
     def _has_to_wait(self, known: KnownWay) -> bool:
         """
         Say whether checks by a way keep the pace: an address that never answered, and
-        none that the peer named and that a check of it came from.
+        none that the peer named, or proved before, and that a check of it came from.
         """
-        return known.is_stranger and not (known.is_called and known.is_told)
+        return known.is_stranger and not (known.is_called and known.is_sought)
 
-    def _urgency(self, known: KnownWay) -> tuple[bool, bool, bool, bool, bool, int]:
+    def _urgency(self, known: KnownWay) -> tuple[bool, bool, bool, bool, bool, bool, int]:
         """
         Order ways by who gets the next check.
         """
@@ -232,6 +232,7 @@ class Checker:
             known.way != self.active,
             known.state is not WayState.ANSWERED,
             known.state is not WayState.SUCCEEDED,
+            not known.is_inherited,
             not known.is_called,
             known.is_unlikely or known.is_recalled,
             -known.priority,

@@ -151,7 +151,7 @@ def _origin_words(known: KnownWay) -> str | None:
     """
     Say how an address was come by.
     """
-    if known.is_recalled:
+    if known.is_recalled or (known.is_inherited and not known.is_told):
         return "where it was before"
     match known.origin:
         case None:

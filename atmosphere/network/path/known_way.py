@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from enum import Enum
 from typing import assert_never
 
 from atmosphere.network.nat.candidates import CandidateType
@@ -19,6 +18,7 @@ from .datagram_size import FULL_SIZE, DatagramSize
 from .hold_back import HoldBack
 from .quality import Quality
 from .selection import Measurement
+from .way_state import WayState
 from .ways import DirectWay, RelayedWay, Way
 
 __all__ = ["DISTRUST_AFTER", "FULL_SIZE", "SHORTEST_PAUSE", "SUSPECT_AFTER", "KnownWay", "WayState"]
@@ -48,19 +48,6 @@ POKED_LOOK_PAUSE = 5.0
 HURRIED_PAUSE = 0.5
 
 
-class WayState(Enum):
-    """
-    The life of a way, in the words of RFC 8445 where it has them.
-    """
-
-    WAITING = "waiting"
-    IN_PROGRESS = "in progress"
-    ANSWERED = "answered"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    LOST = "lost"
-
-
 class KnownWay:
     """
     What is known of one way.
@@ -68,6 +55,7 @@ class KnownWay:
     @ivar way: which.
     @ivar origin: how its address was come by; C{None} for a relayed way.
     @ivar is_recalled: it was known before the link was, and the peer does not name it now.
+    @ivar is_inherited: an earlier link with the peer proved it.
     @ivar priority: its rank among those to be checked.
     @ivar state: where it is in its life.
     @ivar reason: why it is there.
@@ -102,6 +90,7 @@ class KnownWay:
         "has_answered",
         "is_called",
         "is_called_in_full",
+        "is_inherited",
         "is_recalled",
         "is_too_small",
         "is_unlikely",
@@ -128,7 +117,7 @@ class KnownWay:
         self.trusted_until: float | None = None
         self.has_answered = False
         self.is_too_small = False
-        self.is_unlikely = self.is_recalled = False
+        self.is_unlikely = self.is_recalled = self.is_inherited = False
         self.is_called = self.is_called_in_full = False
         self.last_heard: float | None = None
         self.last_answered: float | None = None
@@ -158,6 +147,13 @@ class KnownWay:
         Whether it is an address that never answered, to which little is sent.
         """
         return isinstance(self.way, DirectWay) and not self.has_answered
+
+    @property
+    def is_sought(self) -> bool:
+        """
+        Whether we ask by it unasked: the peer named it, or it answered, if an earlier link.
+        """
+        return self.is_told or self.is_inherited or self.has_answered
 
     @property
     def is_suspect(self) -> bool:
@@ -214,7 +210,7 @@ class KnownWay:
         @param is_loaded: the way carried data since its last check.
         """
         if self.is_stranger:
-            is_first = self.is_told and self.state is WayState.WAITING
+            is_first = self.is_sought and self.state is WayState.WAITING
             return (is_first or self.is_called_in_full) and self._bold_tries < MAX_BOLD_CHECKS
         return is_loaded or not (self._full_out and self._full_in)
 
@@ -270,7 +266,7 @@ class KnownWay:
             self.due = now
             self.unanswered = 0
             self.trusted_until = now + patience
-        elif self.state is not WayState.LOST and (self.is_told or self.has_answered):
+        elif self.state is not WayState.LOST and self.is_sought:
             self.start(now, self.reason)
 
     def check_sent(self, now: float, *, is_hurried: bool = False, is_full: bool = False) -> None:
@@ -293,15 +289,14 @@ class KnownWay:
                 self.state = WayState.IN_PROGRESS
                 self.reason = f"{self._tries} checks sent"
                 pause = FIRST_PAUSES[self._tries - 1]
-                may_go_on = self.is_told or self.has_answered or self._is_exhausted()
-                self.due = now + pause if may_go_on else None
+                self.due = now + pause if self.is_sought or self._is_exhausted() else None
             case WayState.ANSWERED | WayState.SUCCEEDED:
                 self.due = now + self._patience()
             case WayState.FAILED:
                 self._look_pause = min(LONGEST_LOOK_PAUSE, 2 * self._look_pause)
                 is_hurried = is_hurried and self.has_answered
                 pause = HURRIED_PAUSE if is_hurried else self._look_pause
-                self.due = now + pause if self.is_told or self.has_answered else None
+                self.due = now + pause if self.is_sought else None
             case WayState.LOST:
                 self.due = None
             case never:
@@ -379,12 +374,12 @@ class KnownWay:
             case WayState.IN_PROGRESS if not self._is_exhausted():
                 # What the peer named may be checked again at once, for its NAT
                 # is open now; a mere source waits its turn.
-                pause = POKED_PAUSE if self.is_told else FIRST_PAUSES[self._tries - 1]
+                pause = POKED_PAUSE if self.is_sought else FIRST_PAUSES[self._tries - 1]
             case WayState.FAILED:
                 if self.has_answered:
                     pause = SHORTEST_PAUSE
                 else:
-                    pause = POKED_LOOK_PAUSE if self.is_told else self._look_pause
+                    pause = POKED_LOOK_PAUSE if self.is_sought else self._look_pause
             case _:
                 return
         earliest = max(now, self.last_sent + pause)
@@ -496,4 +491,4 @@ class KnownWay:
         self.reason = reason
         self._forget()
         self._look_pause = LOOK_PAUSE if self.has_answered else LOOK_PAUSE_UNANSWERED
-        self.due = now + self._look_pause if self.is_told or self.has_answered else None
+        self.due = now + self._look_pause if self.is_sought else None

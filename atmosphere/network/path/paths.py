@@ -89,6 +89,32 @@ class Paths(PathState):
         self._route()
         return is_taken
 
+    def proven(self) -> list[DirectWay]:
+        """
+        List the direct ways that a later link with the same peer may try first.
+        """
+        return self._ways.proven()
+
+    def inherit(self, ways: Iterable[DirectWay], now: float) -> None:
+        """
+        Check first what an earlier link with the same peer proved. None of it carries
+        data before it answered a check of this link.
+
+        @param ways: see L{proven}.
+        """
+        for way in ways:
+            known = self._ways.inherit(way) if is_allowed(way, self._checker.policy) else None
+            if known is not None and known.state is WayState.WAITING:
+                self.decisions.note(now, way, "an earlier link used it: it is checked first")
+                if self._checker.is_open:
+                    known.look_again(now)
+
+    def has_way(self, way: Way) -> bool:
+        """
+        Say whether a way is among those of this link.
+        """
+        return self._ways.get(way) is not None
+
     def routes(self, now: float) -> tuple[Way, ...]:
         """
         Say by which ways a datagram of QUIC leaves: each of them carries it.

@@ -22,11 +22,14 @@ from .exchange import MAX_RELAYS
 from .known_way import KnownWay, WayState
 from .ways import DirectWay, RelayedWay, Way
 
-__all__ = ["PEER_REFLEXIVE_PRIORITY", "WayTable"]
+__all__ = ["MAX_INHERITED", "PEER_REFLEXIVE_PRIORITY", "WayTable"]
 
 MAX_INITIAL_DIRECT = 4
 MAX_PEER_REFLEXIVE = 8
 MAX_DIRECT = 32
+
+#: Ways that a link takes over from earlier ones with the same peer, so many at once.
+MAX_INHERITED = 4
 
 #: Addresses that one peer may name: so many at once, then so many a second.
 NAMED_AT_ONCE = 48
@@ -145,6 +148,30 @@ class WayTable:
                 return None
             del self._ways[stranger.way]
         return self._add(way, CandidateType.PEER_REFLEXIVE, PEER_REFLEXIVE_PRIORITY)
+
+    def proven(self) -> list[DirectWay]:
+        """
+        List the direct ways that answered a check, the one that did so last first.
+        """
+        asked = [each for each in self._ways.values() if each.last_answered is not None]
+        asked.sort(key=lambda each: each.last_answered or 0.0, reverse=True)
+        ways = (each.way for each in asked)
+        return [way for way in ways if isinstance(way, DirectWay)][:MAX_INHERITED]
+
+    def inherit(self, way: DirectWay) -> KnownWay | None:
+        """
+        Take a way that an earlier link with the same peer proved: it is checked
+        first, and proves itself anew.
+
+        @return: C{None} if it is refused, or there is no room.
+        """
+        known = self.get(way)
+        if known is None and self.rules.refusal(way.address, is_near=True) is None:
+            if sum(not each.is_told for each in self) < MAX_PEER_REFLEXIVE:
+                known = self._add(way, CandidateType.PEER_REFLEXIVE, PEER_REFLEXIVE_PRIORITY)
+        if known is not None:
+            known.is_inherited = True
+        return known
 
     def tell(
         self, candidates: Iterable[Candidate], now: float, *, is_near: bool, keep: Way | None
