@@ -70,7 +70,7 @@ def describe(answer: dict[str, Any]) -> Iterator[str]:
     rule = answer.get("rule")
     if rule:
         yield _rule(rule)
-    yield from _ways(answer.get("ways") or [], is_linked=answer.get("path") is not None)
+    yield from _ways(answer)
     yield from _facts(answer)
     yield from _decisions(answer.get("decisions") or [])
     advice = answer.get("help") or []
@@ -108,34 +108,47 @@ def ago(seconds: object) -> str:
     return f"{seconds:.0f} s ago" if seconds >= 1 else "just now"
 
 
-def _ways(ways: list[dict[str, Any]], *, is_linked: bool) -> Iterator[str]:
+def _ways(answer: dict[str, Any]) -> Iterator[str]:
     """
     Tell each way.
     """
-    from .output import milliseconds
-
+    ways = answer.get("ways") or []
+    is_linked = answer.get("path") is not None
     yield ""
-    yield "Ways:" if ways else "No way to it is known."
+    yield f"Ways to {_text(answer.get('peer'))}:" if ways else "No way to it is known."
     for each in ways:
         is_relayed = each.get("kind") == "relayed"
         name = f"relay {_text(each.get('way'))}" if is_relayed else _text(each.get("way"))
+        if each.get("from_port") is not None:
+            name += f" from port {_text(each['from_port'])}"
         origin = each.get("origin")
-        yield f"{INDENT}{_text(each.get('verdict')):{COLUMN}}{name}" + (
-            f", {_text(origin)}" if origin else ""
-        )
+        verdict = _text(each.get("verdict"))
+        yield f"{INDENT}{verdict:{COLUMN}}{name}{f', {_text(origin)}' if origin else ''}"
         fact = _text(each.get("fact"))
-        if each.get("loss") is not None:
-            fact += f"; {each['loss'] * 100:.0f} % of checks lost"
-        if each.get("jitter_ms") is not None:
-            fact += f", jitter {milliseconds(each['jitter_ms'])}"
-        if (each.get("datagram_bytes") or 0) > FULL_SIZE:
-            fact += f"; datagrams of up to {int(each['datagram_bytes'])} bytes pass"
-        if each.get("age_s") is not None:
-            fact += f" ({ago(each['age_s'])})"
+        if verdict == "failed" and each.get("age_s") is not None:
+            fact += f"; given up {ago(each['age_s'])}"
         yield f"{INDENT}{'':{COLUMN}}{fact}"
+        if measured := _measured(each):
+            yield f"{INDENT}{'':{COLUMN}}{measured}"
         rule = each.get("rule")
-        if rule and is_linked and each.get("verdict") != "in use":
+        if rule and is_linked and verdict != "in use":
             yield f"{INDENT}{'':{COLUMN}}rule {_text(rule.get('number'))}: {_text(rule['text'])}"
+
+
+def _measured(way: dict[str, Any]) -> str:
+    """
+    Tell how well a way carries what is sent, as far as that is known.
+    """
+    from .output import milliseconds
+
+    facts = []
+    if way.get("loss") is not None:
+        facts.append(f"{way['loss'] * 100:.0f} % of checks lost")
+    if way.get("loss") is not None and way.get("jitter_ms") is not None:
+        facts.append(f"its time varies by {milliseconds(way['jitter_ms'])}")
+    if (way.get("datagram_bytes") or 0) > FULL_SIZE:
+        facts.append(f"datagrams of up to {int(way['datagram_bytes'])} bytes pass")
+    return ", ".join(facts)
 
 
 def _facts(answer: dict[str, Any]) -> Iterator[str]:
@@ -145,25 +158,35 @@ def _facts(answer: dict[str, Any]) -> Iterator[str]:
     lines = []
     here, there = answer.get("here") or {}, answer.get("there") or {}
     for side, name in ((here, "this node"), (there, _text(answer.get("peer")))):
-        facts = []
-        if side.get("udp") is not None:
-            facts.append("UDP works" if side["udp"] else "no UDP: no STUN server answers")
-        if side.get("stable_port") is not None:
-            facts.append(
-                "others see it at one port"
-                if side["stable_port"]
-                else "its NAT takes another port for each peer (address-dependent)"
-            )
-        if side.get("udp_port") is not None:
-            facts.append(f"its UDP port is {_text(side['udp_port'])}")
+        facts = list(_side(side))
         if answer.get("path") is None and side.get("seen_s") is not None:
             facts.append(f"last heard {ago(side['seen_s'])}")
-        if facts:
-            lines.append(f"{INDENT}{name + ':':{COLUMN}}{', '.join(facts)}")
+        addresses = [_text(each) for each in side.get("addresses") or []]
+        told = [", ".join(facts), f"its addresses: {', '.join(addresses)}" if addresses else ""]
+        head = f"{name}:"
+        for line in filter(None, told):
+            lines.append(f"{INDENT}{head:{COLUMN}}{line}")
+            head = ""
     if lines:
         yield ""
-        yield "Known:"
+        yield "Known of the two:"
         yield from lines
+
+
+def _side(side: dict[str, Any]) -> Iterator[str]:
+    """
+    Tell what is known of one end.
+    """
+    if side.get("udp") is not None:
+        yield "UDP works" if side["udp"] else "no UDP: no STUN server answers"
+    if side.get("stable_port") is not None:
+        yield (
+            "others see it at one port"
+            if side["stable_port"]
+            else "its NAT takes another public port for each peer"
+        )
+    if side.get("udp_port") is not None and not side.get("addresses"):
+        yield f"its UDP port is {_text(side['udp_port'])}"
 
 
 def _decisions(decisions: list[dict[str, Any]]) -> Iterator[str]:
@@ -178,7 +201,7 @@ def _decisions(decisions: list[dict[str, Any]]) -> Iterator[str]:
         way, rule, times = each.get("way"), each.get("rule"), each.get("times")
         text = _text(each.get("text"))
         if way is not None:
-            text = f"{_text(way)} {text}"
+            text = f"{_text(way)}: {text}"
         if rule:
             text += f" (rule {_text(rule.get('number'))})"
         if isinstance(times, int) and times > 1:

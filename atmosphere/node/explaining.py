@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from atmosphere.addresses import TransportAddress
 from atmosphere.mesh.roster import Member
 from atmosphere.network.nat.candidates import CandidateType
-from atmosphere.network.path.decisions import Decision
+from atmosphere.network.path.decisions import DIALLED, Decision
 from atmosphere.network.path.explain import Verdict, WayStory, rule_words
 from atmosphere.network.path.remedies import Side, remedies, summary
 from atmosphere.network.path.selection import PathPolicy, Rule
@@ -157,7 +157,7 @@ def _planned(
     urls = [*surroundings.trusted_relays, *(() if record is None else record.relays)]
     absent = _absent_at(history, now)
     failed = next((e.text for e in reversed(history) if e.text.startswith("not reached")), None)
-    dialled = next((e.text for e in reversed(history) if e.text.startswith("dialled by")), "")
+    dialled = next((e.text for e in reversed(history) if e.text.startswith(DIALLED)), "")
     found = []
     for url in dict.fromkeys(urls):
         way = surroundings.relays.way(url, member.node)
@@ -192,7 +192,7 @@ def _dialled(way: Way, barred: str | None, dialled: str, failed: str | None) -> 
     """
     if barred is not None:
         return _story(way, Verdict.NOT_TRIED, barred)
-    if way_text(way) not in dialled.removeprefix("dialled by ").split(", "):
+    if way_text(way) not in dialled.removeprefix(DIALLED).split(", "):
         return _story(way, Verdict.NOT_TRIED, "not dialled yet")
     if failed is None:
         return _story(way, Verdict.TRYING, "dialled, no answer yet")
@@ -254,6 +254,7 @@ def _way(story: WayStory, now: float) -> JSON:
     way = story.way
     return {
         "way": way.relay if isinstance(way, RelayedWay) else str(way.address),
+        "from_port": way.socket if isinstance(way, DirectWay) else None,
         "kind": story.kind,
         "origin": story.origin,
         "verdict": story.verdict.value,

@@ -17,7 +17,7 @@ from atmosphere.engine_driver import EngineClock
 from atmosphere.errors import ConfigurationError, DecodeError, NoPathError, StreamRefusedError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.membership import Membership
-from atmosphere.network.path.decisions import Histories
+from atmosphere.network.path.decisions import DIALLED, Histories
 from atmosphere.network.path.exchange import decode_offer, encode_offer
 from atmosphere.network.path.paths import Paths
 from atmosphere.network.path.reports import PathChanged, PathEvent, PathSilent
@@ -211,7 +211,7 @@ class NodeLinks:
         """
         Dial a peer, and keep what comes of it.
         """
-        self.note(peer, f"dialled by {', '.join(map(way_text, ways)) or 'no way'}")
+        self.note(peer, f"{DIALLED}{', '.join(map(way_text, ways)) or 'no way'}")
 
         def begun(link: Link) -> Link:
             if not link.is_connected:

@@ -25,8 +25,9 @@ ANSWER: dict[str, Any] = {
     "ways": [
         {
             "way": "203.0.113.7:7777",
+            "from_port": 50123,
             "kind": "punched",
-            "origin": "its public address, as STUN servers see it",
+            "origin": "its public address, as servers see it",
             "verdict": "in use",
             "fact": "answers in 12.0 ms; 1200 bytes went both ways",
             "rule": RULE,
@@ -37,7 +38,22 @@ ANSWER: dict[str, Any] = {
             "age_s": 75.0,
         },
         {
+            "way": "203.0.113.7:7777",
+            "from_port": None,
+            "kind": "punched",
+            "origin": "its public address, as servers see it",
+            "verdict": "failed",
+            "fact": "never answered: 7 checks had no answer",
+            "rule": None,
+            "rtt_ms": None,
+            "jitter_ms": None,
+            "loss": None,
+            "datagram_bytes": None,
+            "age_s": 19.0,
+        },
+        {
             "way": "wss://relay\x1b[31m",
+            "from_port": None,
             "kind": "relayed",
             "origin": None,
             "verdict": "works, not in use",
@@ -63,7 +79,13 @@ ANSWER: dict[str, Any] = {
             "times": 3,
         }
     ],
-    "here": {"addresses": [], "udp_port": 7777, "udp": True, "stable_port": False, "relays": []},
+    "here": {
+        "addresses": ["192.168.1.7:7777", "203.0.113.9:7777"],
+        "udp_port": 7777,
+        "udp": True,
+        "stable_port": False,
+        "relays": [],
+    },
     "there": {
         "addresses": [],
         "udp_port": None,
@@ -96,12 +118,16 @@ class WhyTests(CommandTestCase):
         self.assertEqual(lines[0], ANSWER["summary"])
         self.assertEqual(lines[1], "By rule 5.3: a direct way goes before a relayed one.")
         for words in (
-            "5 % of checks lost, jitter 0.4 ms; datagrams of up to 1472 bytes pass (75 s ago)",
+            "5 % of checks lost, its time varies by 0.4 ms, datagrams of up to 1472 bytes pass",
+            "Ways to portland:",
+            "203.0.113.7:7777 from port 50123, its public address",
+            "never answered: 7 checks had no answer; given up 19 s ago",
             "relay wss://relay\\x1b[31m",
             "rule 5.3: a direct way goes before a relayed one",
-            "this node:          UDP works, its NAT takes another port",
+            "this node:          UDP works, its NAT takes another public port for each peer\n"
+            "                      its addresses: 192.168.1.7:7777, 203.0.113.9:7777\n",
             "portland:           others see it at one port",
-            "just now            203.0.113.7:7777 active: \\x07evil (rule 5.3), 3 times",
+            "just now            203.0.113.7:7777: active: \\x07evil (rule 5.3), 3 times",
             "Decided, the last 12:",
             "Nothing needs help.",
         ):

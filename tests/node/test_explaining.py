@@ -74,12 +74,14 @@ class WhyTests(WorldCase):
         """
         answer = self.why(self.pair(SYMMETRIC, SYMMETRIC)[0])
         self.assertEqual(answer["path"]["kind"], "relayed")
-        self.assertIn("no direct way ever answered", answer["summary"])
+        self.assertIn("no direct way has answered", answer["summary"])
         self.assertEqual(
             (answer["here"]["stable_port"], answer["there"]["stable_port"]), (False, False)
         )
         self.assertIn("both NATs are address-dependent", answer["help"][0])
         self.assertIn("forward UDP port 7777 on either router", answer["help"][0])
+        for each in (answer["help"][1], answer["help"][2]):
+            self.assertRegex(each, r"to 192\.168\.[12]\.2, .*--advertise 198\.51\.100\.[12]`$")
         (failed,) = [each for each in answer["ways"] if each["verdict"] == "failed"]
         self.assertEqual(failed["fact"], "never answered: 7 checks had no answer")
 
@@ -95,11 +97,11 @@ class WhyTests(WorldCase):
         self.world.join(here, there)
         self.world.advance(40)
         answer = self.why(here)
-        self.assertIn("no UDP gets through here", answer["summary"])
+        self.assertIn("no UDP gets out here", answer["summary"])
         self.assertIn("UDP is blocked here", answer["help"][0])
         self.assertIs(answer["here"]["udp"], False)
         answer = self.why(there, "portland")
-        self.assertIn("no address but private ones of another network", answer["help"][0])
+        self.assertIn("no address but private ones of its own network", answer["help"][0])
 
     def test_policy(self) -> None:
         """

@@ -15,10 +15,13 @@ from atmosphere.identity import NodeID
 from .selection import Rule
 from .ways import Way
 
-__all__ = ["MAX_DECISIONS", "Decision", "Decisions", "Histories"]
+__all__ = ["DIALLED", "MAX_DECISIONS", "Decision", "Decisions", "Histories"]
 
 #: Of one link, or of one peer.
 MAX_DECISIONS = 64
+
+#: How the note of a dial begins; after it stand the ways, with commas.
+DIALLED = "we dialled it by "
 
 #: Peers of which something is kept.
 MAX_PEERS = 256

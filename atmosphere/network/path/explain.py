@@ -20,7 +20,16 @@ from .known_way import MAX_FIRST_CHECKS, KnownWay, WayState
 from .selection import PathPolicy, Rule, is_allowed
 from .ways import DirectWay, Way
 
-__all__ = ["DOUBTFUL_AFTER", "LinkStory", "Verdict", "WayStory", "rule_words", "tell_ways"]
+__all__ = [
+    "ADVERTISED",
+    "DOUBTFUL_AFTER",
+    "LinkStory",
+    "Verdict",
+    "WayStory",
+    "rule_words",
+    "state_words",
+    "tell_ways",
+]
 
 
 class Verdict(Enum):
@@ -42,6 +51,9 @@ _ORDER = tuple(Verdict)
 #: With so many checks without an answer, two seconds and more after the first, why there is
 #: none is said, though more are sent.
 DOUBTFUL_AFTER = 4
+
+#: How an address was come by that somebody gave to C{--advertise}.
+ADVERTISED = "advertised by its user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +144,7 @@ def rule_words(rule: Rule) -> str:
     """
     match rule:
         case Rule.HANDSHAKE:
-            return "the way that carried the handshake is used first"
+            return "the way by which the two first met is used until a better one works"
         case Rule.BEST:
             return "with no other in use, the best way that works is taken at once"
         case Rule.ANSWERS:
@@ -147,6 +159,23 @@ def rule_words(rule: Rule) -> str:
             assert_never(never)
 
 
+def state_words(known: KnownWay) -> str:
+    """
+    Say what has become of a way, and why, as a decision about it.
+    """
+    match known.state:
+        case WayState.WAITING | WayState.IN_PROGRESS:
+            return "a datagram came from there: to be checked"
+        case WayState.ANSWERED:
+            return known.reason
+        case WayState.SUCCEEDED:
+            return f"works: {known.reason}"
+        case WayState.FAILED | WayState.LOST:
+            return f"{known.state.value}: {known.reason}"
+        case never:
+            assert_never(never)
+
+
 def _origin_words(known: KnownWay) -> str | None:
     """
     Say how an address was come by.
@@ -157,15 +186,15 @@ def _origin_words(known: KnownWay) -> str | None:
         case None:
             return None
         case CandidateType.HOST:
-            return "an address of its own"
+            return "the machine's own address"
         case CandidateType.SERVER_REFLEXIVE:
-            return "its public address, as STUN servers see it"
+            return "its public address, as servers see it"
         case CandidateType.PEER_REFLEXIVE:
             return "where its datagrams came from"
         case CandidateType.MAPPED:
             return "mapped by its router"
         case CandidateType.ADVERTISED:
-            return "advertised by its user"
+            return ADVERTISED
         case CandidateType.RELAYED:
             return "a TURN server's"
         case never:
@@ -199,7 +228,7 @@ def _judge(known: KnownWay, *, is_active: bool, is_open: bool) -> tuple[Verdict,
                 fact += f"; {_number(known.unanswered, 'check')} since then had no answer yet"
             verdict = Verdict.READY
         case WayState.ANSWERED:
-            fact = f"answers small checks{_time(known)}; whether full-size data passes is not known"
+            fact = f"answers small checks{_time(known)}, and none of full size yet"
             verdict = Verdict.TRYING
         case WayState.IN_PROGRESS:
             count = _number(known.unanswered, "check")
@@ -211,8 +240,7 @@ def _judge(known: KnownWay, *, is_active: bool, is_open: bool) -> tuple[Verdict,
         case WayState.FAILED:
             fact = known.reason if known.has_answered else f"never answered: {known.reason}"
             if known.unanswered:
-                more = _number(known.unanswered, "more check")
-                fact += f"; {more} since then had none either"
+                fact += f"; nor had {known.unanswered} more since"
             verdict = Verdict.FAILED
         case WayState.LOST:
             verdict, fact = Verdict.LOST, known.reason

@@ -19,6 +19,7 @@ from atmosphere.network.stun.message import BINDING, Class, decode_message
 
 from .checks import Answer
 from .exchange import PathOffer, next_offer
+from .explain import state_words
 from .known_way import DISTRUST_AFTER, SUSPECT_AFTER, KnownWay, WayState
 from .path_state import PathState
 from .prediction import Prediction
@@ -172,7 +173,7 @@ class Paths(PathState):
         self.active = self._usual = None
         known = self._ways.get(first)
         if known is not None:
-            known.trust("it carried the handshake")
+            known.trust("the link began by it")
             self._switch(known, known.reason, now, Rule.HANDSHAKE)
         self._begin(now)
 
@@ -249,7 +250,7 @@ class Paths(PathState):
         elif known.state is not WayState.LOST:
             return
         if known is not None:
-            known.start(now, "our side can send by it")
+            known.start(now, "can be used from now on")
             self.decisions.note(now, way, known.reason)
             self._route()
             self._review(now)
@@ -281,7 +282,7 @@ class Paths(PathState):
         if message.message_class is Class.REQUEST:
             known = self._checker.check_received(data, message, path, now)
             if known is not None and known.state is not state:
-                self.decisions.note(now, path, f"{known.state.value}: {known.reason}")
+                self.decisions.note(now, path, state_words(known))
                 self._review(now)
         elif message.is_response:
             was_suspect = before is not None and before.is_suspect
@@ -289,7 +290,7 @@ class Paths(PathState):
             if found is not None:
                 known, answer = found
                 if known.state is not state:
-                    self.decisions.note(now, path, f"{known.state.value}: {known.reason}")
+                    self.decisions.note(now, path, state_words(known))
                 self._answered(known, answer, now, was_suspect=was_suspect)
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Way]]:
@@ -329,7 +330,7 @@ class Paths(PathState):
         self._advance(now)
         for known in self._ways:
             if known.expire(now) or known.expire_early(now, self._instead_of(known)):
-                self.decisions.note(now, known.way, f"failed: {known.reason}")
+                self.decisions.note(now, known.way, state_words(known))
         self._review(now)
         if self.prediction is not None:
             self.prediction.handle_timer(now)

@@ -177,7 +177,11 @@ class Prediction:
                 pass
             case never:
                 assert_never(never)
-        told = "ports were not guessed yet" if self.outcome is None else f"guessing: {self.outcome}"
+        told = (
+            "ports were not guessed yet"
+            if self.outcome is None
+            else f"ports were guessed: {self.outcome}"
+        )
         if self._due is not None and self._due > now:
             minutes = ceil((self._due - now) / 60)
             told += f"; again in {minutes} min" if self.outcome else f"; in {minutes} min"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from atmosphere.addresses import AddressKind, TransportAddress, address_kind
 
-from .explain import LinkStory, Verdict, WayStory
+from .explain import ADVERTISED, LinkStory, Verdict, WayStory
 from .selection import PathPolicy
 from .ways import DirectWay
 
@@ -50,6 +50,49 @@ class Side:
         """
         return any(address_kind(each.packed) is AddressKind.GLOBAL for each in self.addresses)
 
+    @property
+    def has_ipv6(self) -> bool:
+        """
+        Whether one of these is an IPv6 address.
+        """
+        return any(
+            each.is_ipv6 and address_kind(each.packed) is AddressKind.GLOBAL
+            for each in self.addresses
+        )
+
+    @property
+    def public(self) -> str | None:
+        """
+        Its public IPv4 address, if there is exactly one.
+        """
+        return self._only(AddressKind.GLOBAL)
+
+    @property
+    def private(self) -> str | None:
+        """
+        Its private IPv4 address, if there is exactly one.
+        """
+        return self._only(AddressKind.PRIVATE)
+
+    def _only(self, kind: AddressKind) -> str | None:
+        """
+        Find the only IPv4 address of a kind.
+        """
+        found = {
+            each.host
+            for each in self.addresses
+            if not each.is_ipv6 and address_kind(each.packed) is kind
+        }
+        return found.pop() if len(found) == 1 else None
+
+    @property
+    def is_behind_nat(self) -> bool:
+        """
+        Whether it may be: it has a private address, or it is not known what it has.
+        """
+        kinds = {address_kind(each.packed) for each in self.addresses if not each.is_ipv6}
+        return kinds != {AddressKind.GLOBAL}
+
 
 def summary(story: LinkStory | None, here: Side, there: Side) -> str:
     """
@@ -70,7 +113,8 @@ def summary(story: LinkStory | None, here: Side, there: Side) -> str:
         case "direct":
             return f"data goes straight to {name}{rtt}"
         case "punched":
-            return f"data goes to {name} directly, through a hole in the NATs{rtt}"
+            hole = "the NATs" if here.is_behind_nat else "its NAT"
+            return f"data goes to {name} directly, through a hole in {hole}{rtt}"
         case _:
             return f"data goes to {name} through a relay{rtt}: {_why_relayed(story, here, there)}"
 
@@ -95,20 +139,21 @@ def _why_relayed(story: LinkStory, here: Side, there: Side) -> str:
     has_answered = any(each.has_answered for each in tried)
     name = there.name or "the peer"
     if here.is_udp_working is False and not has_answered:
-        return "no UDP gets through here"
+        is_all = bool(direct) and not tried and _has_private_only(direct)
+        return f"no UDP gets out here{', nor probably there' if is_all else ''}"
     if _is_undecided(tried):
         return "direct ways are still being tried"
     if not direct:
         return f"{name} names no address"
     if not tried:
         if _has_private_only(direct):
-            return f"{name} names no public address, as where UDP is blocked"
+            return f"{name} names no public address, probably because UDP is blocked there"
         return f"none of the addresses of {name} may be tried"
     if any(each.is_too_small for each in tried):
         return "a direct way answers, but loses datagrams of full size"
     if has_answered:
         return "the direct way worked and then fell silent"
-    return f"no direct way ever answered{_in_short(story, here, there, name)}"
+    return f"no direct way has answered{_in_short(story, here, there, name)}"
 
 
 def _is_undecided(tried: list[WayStory]) -> bool:
@@ -175,9 +220,9 @@ def _without_relay(story: LinkStory, here: Side, there: Side) -> list[str]:
         return []
     if here.is_udp_working is False and not has_answered:
         found = [
-            "no STUN server answers by UDP, though the relay does by TCP: UDP is blocked here,"
-            " unless the relay's own UDP port is closed. Let outgoing UDP through the firewall of"
-            " this network, or stay relayed"
+            "UDP is blocked here, or the relay's STUN (UDP port 3478) is off: the relay answers by"
+            " TCP, and nothing by UDP. Have the firewall of this network let UDP out, to any"
+            " address and port; nothing has to be let in. Until then the relay carries the data"
         ]
         return found if tried else [*found, _about_addresses(direct, name)]
     if _is_undecided(tried):
@@ -197,8 +242,17 @@ def _without_relay(story: LinkStory, here: Side, there: Side) -> list[str]:
     if story.is_near:
         return [
             "both machines are behind the same public address, and its router does not lead back"
-            " in (no hairpinning): put them on one network, or use IPv6; a forwarded port helps"
-            " only on the router that has that address"
+            " in what one sends to the other (no hairpinning): connect both to one network, or use"
+            " IPv6 on both. A forwarded port helps only on the router that has that address, and"
+            " nobody can forward one on a carrier's"
+        ]
+    closed = next((each for each in tried if each.origin == ADVERTISED), None)
+    if closed is not None and isinstance(closed.way, DirectWay):
+        return [
+            f"{name} advertises {closed.way.address}, and nothing answers there: see whether its"
+            f" router forwards UDP port {closed.way.address.port} to that machine, and whether a"
+            " firewall on it lets that in",
+            *_about_nats(here, there, name, story.guessing),
         ]
     return _about_nats(here, there, name, story.guessing)
 
@@ -214,11 +268,11 @@ def _about_addresses(refused: list[WayStory], name: str) -> str:
         )
     if _has_private_only(refused):
         return (
-            f"{name} offers no address but private ones of another network: it does not know its"
-            " public one, because UDP is blocked there or no STUN server answers it;"
-            " `atmosphere network` on that machine says more"
+            f"{name} names no address but private ones of its own network: UDP is probably blocked"
+            " there, so that it cannot learn its public one; `atmosphere network` on that machine"
+            " tells. Have the firewall there let UDP out, to any address and port"
         )
-    return f"{name} offers no address that may be tried: `atmosphere network` there says more"
+    return f"{name} names no address that may be tried: `atmosphere network` there says more"
 
 
 def _port(side: Side) -> str:
@@ -228,19 +282,58 @@ def _port(side: Side) -> str:
     return "the node's UDP port" if side.port is None else f"UDP port {side.port}"
 
 
-def _forward(here: Side, there: Side) -> str:
+def _forward(here: Side, there: Side) -> list[str]:
     """
-    Say what to forward, and how the others learn of it.
+    Say what to forward on which router, and how the others learn of it.
+
+    @return: the beginning of a sentence, and then what to do on either side.
     """
-    if here.port == there.port or there.port is None:
-        return (
-            f"forward {_port(here)} on either router, and start that node with"
-            " --advertise PUBLIC-ADDRESS"
-        )
-    return (
-        f"forward {_port(here)} on this side's router or {_port(there)} on that of"
-        f" {there.name or 'the peer'}, and start that node with --advertise PUBLIC-ADDRESS"
-    )
+    is_same = here.port == there.port or there.port is None
+    what = _port(here) if is_same else "a UDP port"
+    return [
+        f"forward {what} on either router, or where one is a carrier's, on the other:",
+        *(
+            f"{way}{_place(each, None if is_same else _port(each))}"
+            for way, each in (("", here), ("or ", there))
+        ),
+    ]
+
+
+def _place(side: Side, port: str | None) -> str:
+    """
+    Say what to do on one side.
+
+    @param port: what to forward, if it is to be said.
+    """
+    where = "here" if side.name is None else f"at {side.name}"
+    if not side.is_behind_nat:
+        return f"{where}: there is no router; let {port or 'it'} in through the firewall"
+    machine = side.private or f"the machine{'' if side.name is None else ' there'}"
+    what = "" if port is None else f"{port} "
+    public = side.public or "PUBLIC-ADDRESS"
+    return f"{where}: {what}to {machine}, and start it with `atmosphere serve --advertise {public}`"
+
+
+def _use_ipv6(here: Side, there: Side, name: str) -> str:
+    """
+    Say who would have to turn on IPv6.
+    """
+    match here.has_ipv6, there.has_ipv6:
+        case True, True:
+            return (
+                "or let UDP in and out by IPv6, which both sides have and no NAT is in the way of:"
+                " a firewall drops it"
+            )
+        case True, False:
+            return f"or turn on IPv6 at {name}, as it is here: there no NAT is in the way"
+        case False, True:
+            return f"or turn on IPv6 here, as it is at {name}: there no NAT is in the way"
+        case _:
+            return "or turn on IPv6 on both sides: there no NAT is in the way"
+
+
+#: What is said of a NAT that others cannot know the port of.
+_HARD = "is address-dependent: it takes another public port for each peer"
 
 
 def _about_nats(here: Side, there: Side, name: str, guessing: str | None) -> list[str]:
@@ -252,39 +345,30 @@ def _about_nats(here: Side, there: Side, name: str, guessing: str | None) -> lis
     match here.has_stable_port, there.has_stable_port:
         case False, False:
             fact = (
-                "both NATs are address-dependent: each takes another port for each peer, so that"
-                " neither's can be guessed"
+                "both NATs are address-dependent: each takes another public port for each peer, and"
+                " neither side can know which"
             )
-        case False, True:
-            fact = (
-                f"this side's NAT is address-dependent: it takes another port for each peer; that"
-                f" of {name} lets in only the ports it knows"
-            )
-        case True, False:
-            fact = (
-                f"the NAT of {name} is address-dependent: it takes another port for each peer; this"
-                f" side's lets in only the ports it knows"
-            )
+        case False, is_stable:
+            fact = f"this side's NAT {_HARD}"
+            if is_stable:
+                fact += f"; that of {name} lets in only the ports it knows"
+        case is_stable, False:
+            fact = f"the NAT of {name} {_HARD}"
+            if is_stable:
+                fact += "; this side's lets in only the ports it knows"
         case True, True:
-            fact = (
+            return [
                 "both NATs keep their ports, so hole punching should work: a firewall on either"
                 f" side drops UDP; let UDP in and out there, and see `atmosphere network` on {name}"
-            )
-            return [fact]
-        case False, _:
-            fact = "this side's NAT is address-dependent: it takes another port for each peer"
-        case _, False:
-            fact = f"the NAT of {name} is address-dependent: it takes another port for each peer"
-        case _:
-            return [
-                "a NAT or firewall on either side lets nothing in: `atmosphere network` on both"
-                f" machines says which. To be sure, {_forward(here, there)}"
             ]
-    found = [
-        f"{fact}; {_forward(here, there)}",
-        "or use IPv6 on both sides: there no NAT is in the way",
-    ]
-    return found if guessing is None else [found[0], guessing, found[1]]
+        case _:
+            fact = (
+                "a NAT or firewall on either side lets nothing in: `atmosphere network` on both"
+                " machines says which"
+            )
+    forward, *places = _forward(here, there)
+    found = [f"{fact}; {forward}", *places, _use_ipv6(here, there, name)]
+    return found if guessing is None else [*found, guessing]
 
 
 def _without_link(here: Side, there: Side) -> list[str]:

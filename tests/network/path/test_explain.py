@@ -30,6 +30,36 @@ class StoryTests(SynchronousTestCase):
         (found,) = [each for each in self.story_of(pair).ways if each.way == way]
         return found
 
+    def decided(self, pair: Pair, way: Way) -> list[str]:
+        """
+        List what the dialler decided about a way.
+        """
+        return [each.text for each in self.story_of(pair).decisions if each.way == way]
+
+    def test_decisions(self) -> None:
+        """
+        What was decided is told in words, and not as the names of states.
+        """
+        pair = Pair()
+        pair.open()
+        self.assertEqual(
+            self.decided(pair, TO_B),
+            ["works: 1200 bytes went both ways", "in use: direct before relayed, 2.0 ms"],
+        )
+        self.assertEqual(self.decided(pair, RELAY_TO_B), ["in use: the link began by it"])
+
+    def test_from_elsewhere(self) -> None:
+        """
+        An address that nobody named is told as one from which something came.
+        """
+        pair = Pair()
+        pair.connect()
+        pair.b.set_remote_offer(pair.a.local_offer([host(TO_A.address)], []), pair.now)
+        pair.a.set_remote_offer(pair.b.local_offer([], []), pair.now)
+        pair.run(2.0)
+        self.assertEqual(self.decided(pair, TO_B)[0], "a datagram came from there: to be checked")
+        self.assertEqual(self.way(pair, TO_B).origin, "where its datagrams came from")
+
     def test_direct(self) -> None:
         """
         A direct way replaced the relayed one by rule 5.3, which also keeps the other
@@ -40,7 +70,7 @@ class StoryTests(SynchronousTestCase):
         direct, relayed = self.story_of(pair).ways
         self.assertEqual((direct.verdict, direct.rule), (Verdict.IN_USE, Rule.DIRECT))
         self.assertEqual(direct.fact, "answers in 2.0 ms; 1200 bytes went both ways")
-        self.assertEqual(direct.origin, "an address of its own")
+        self.assertEqual(direct.origin, "the machine's own address")
         self.assertEqual((relayed.verdict, relayed.rule), (Verdict.READY, Rule.DIRECT))
         self.assertTrue(direct.is_active and direct.is_direct and not relayed.is_direct)
 
@@ -82,8 +112,12 @@ class StoryTests(SynchronousTestCase):
         self.assertEqual(found.verdict, Verdict.FAILED)
         self.assertEqual(found.fact, "never answered: 7 checks had no answer")
         self.assertFalse(found.has_answered)
+        self.assertIn("failed: 7 checks had no answer", self.decided(pair, TO_B))
         pair.run(60.0)
-        self.assertIn("more checks since then had none either", self.way(pair, TO_B).fact)
+        self.assertRegex(
+            self.way(pair, TO_B).fact,
+            r"^never answered: 7 checks had no answer; nor had \d more since$",
+        )
 
     def test_too_small(self) -> None:
         """

@@ -457,5 +457,5 @@ class PolicyTests(SynchronousTestCase):
         pair = Pair()
         pair.open()
         reasons = [event.reason for _, event in pair.events["a"] if isinstance(event, PathChanged)]
-        self.assertEqual(reasons, ["it carried the handshake", "direct before relayed, 2.0 ms"])
+        self.assertEqual(reasons, ["the link began by it", "direct before relayed, 2.0 ms"])
         self.assertLessEqual(len(pair.a.decisions), 64)

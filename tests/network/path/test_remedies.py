@@ -7,7 +7,7 @@ from dataclasses import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.addresses import TransportAddress
-from atmosphere.network.path.explain import LinkStory, Verdict, WayStory
+from atmosphere.network.path.explain import ADVERTISED, LinkStory, Verdict, WayStory
 from atmosphere.network.path.remedies import Side, remedies, summary
 from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.path.ways import DirectWay
@@ -15,6 +15,8 @@ from tests.network.path.lane import RELAY, RELAY_TO_B
 
 PUBLIC = TransportAddress("11.0.0.2", 7777)
 PRIVATE = TransportAddress("192.168.1.2", 7777)
+OTHER = TransportAddress("192.168.7.2", 7777)
+IPV6 = TransportAddress("2600::7", 7777)
 
 RELAYED = WayStory(RELAY_TO_B, "relayed", None, Verdict.IN_USE, "answers", rtt=0.041)
 FAILED = WayStory(DirectWay(PUBLIC), "punched", None, Verdict.FAILED, "never answered")
@@ -22,7 +24,8 @@ REFUSED = WayStory(
     DirectWay(PRIVATE), None, None, Verdict.NOT_TRIED, "a private address", is_refused=True
 )
 
-HERE = Side(None, (PUBLIC,), 7777, is_udp_working=True, relays=(RELAY,))
+OURS = TransportAddress("11.0.0.1", 7777), TransportAddress("192.168.1.9", 7777)
+HERE = Side(None, OURS, 7777, is_udp_working=True, relays=(RELAY,))
 THERE = Side("portland", (PUBLIC, PRIVATE), 7777, relays=(RELAY,))
 
 
@@ -55,6 +58,11 @@ class SummaryTests(SynchronousTestCase):
             LinkStory((punched,), PathPolicy.AUTO),
             "data goes to portland directly, through a hole in the NATs",
         )
+        self.check(
+            LinkStory((punched,), PathPolicy.AUTO),
+            "data goes to portland directly, through a hole in its NAT",
+            replace(HERE, addresses=OURS[:1]),
+        )
 
     def test_no_link(self) -> None:
         """
@@ -76,11 +84,14 @@ class SummaryTests(SynchronousTestCase):
         start = "data goes to portland through a relay, 41.0 ms: "
         ready = replace(FAILED, verdict=Verdict.READY)
         for told, expected in (
-            (story(FAILED), "no direct way ever answered"),
+            (story(FAILED), "no direct way has answered"),
             (story(FAILED, policy=PathPolicy.RELAYED), "the path policy says so"),
             (story(replace(FAILED, verdict=Verdict.TRYING)), "direct ways are still being tried"),
             (story(ready), "a direct way works and is held back or in doubt"),
-            (story(REFUSED), "portland names no public address, as where UDP is blocked"),
+            (
+                story(REFUSED),
+                "portland names no public address, probably because UDP is blocked there",
+            ),
             (
                 story(replace(REFUSED, way=DirectWay(PUBLIC))),
                 "none of the addresses of portland may be tried",
@@ -97,7 +108,8 @@ class SummaryTests(SynchronousTestCase):
         ):
             self.check(told, start + expected)
         blocked = replace(HERE, is_udp_working=False)
-        self.check(story(FAILED), start + "no UDP gets through here", blocked)
+        self.check(story(FAILED), start + "no UDP gets out here", blocked)
+        self.check(story(REFUSED), start + "no UDP gets out here, nor probably there", blocked)
 
     def test_relayed_for_nats(self) -> None:
         """
@@ -115,7 +127,7 @@ class SummaryTests(SynchronousTestCase):
             for told in (story(FAILED), story(doubtful)):
                 self.assertEqual(
                     summary(told, here, there),
-                    "data goes to portland through a relay, 41.0 ms: no direct way ever"
+                    "data goes to portland through a relay, 41.0 ms: no direct way has"
                     f" answered, for {words}",
                 )
         near = replace(story(doubtful), is_near=True)
@@ -158,7 +170,11 @@ class RemedyTests(SynchronousTestCase):
         What is known of each side's NAT is said, and which port to forward.
         """
         for ours, theirs, words in (
-            (False, False, ("both NATs are address-dependent", "UDP port 7777 on either router")),
+            (
+                False,
+                False,
+                ("both NATs are address-dependent", "forward UDP port 7777 on either router"),
+            ),
             (False, True, ("this side's NAT is address-dependent", "that of portland lets in")),
             (True, False, ("the NAT of portland is address-dependent", "this side's lets in")),
             (False, None, ("this side's NAT is address-dependent", "forward")),
@@ -179,9 +195,12 @@ class RemedyTests(SynchronousTestCase):
         """
         self.check(
             story(FAILED),
-            "UDP port 7777 on this side's router or UDP port 7001 on that of portland",
+            "forward a UDP port on either router",
             there=replace(THERE, port=7001),
         )
+        told = remedies(story(FAILED), HERE, replace(THERE, port=7001))
+        self.assertIn("here: UDP port 7777 to 192.168.1.9", told[1])
+        self.assertIn("or at portland: UDP port 7001 to 192.168.1.2", told[2])
         self.check(
             story(FAILED),
             "forward the node's UDP port on either router",
@@ -189,23 +208,89 @@ class RemedyTests(SynchronousTestCase):
             there=replace(THERE, port=None),
         )
 
+    def test_places(self) -> None:
+        """
+        What to do on each side names the machine to forward to and the public address, as
+        far as each is known and there is but one; who has no router is not sent to one.
+        """
+        hard = replace(HERE, has_stable_port=False), replace(THERE, has_stable_port=False)
+        self.assertEqual(
+            remedies(story(FAILED), *hard),
+            [
+                "both NATs are address-dependent: each takes another public port for each peer, and"
+                " neither side can know which; forward UDP port 7777 on either router, or where"
+                " one is a carrier's, on the other:",
+                "here: to 192.168.1.9, and start it with `atmosphere serve --advertise 11.0.0.1`",
+                "or at portland: to 192.168.1.2, and start it with `atmosphere serve --advertise"
+                " 11.0.0.2`",
+                "or turn on IPv6 on both sides: there no NAT is in the way",
+            ],
+        )
+        open_one = replace(THERE, addresses=(PUBLIC,))
+        self.assertEqual(
+            remedies(story(FAILED), HERE, open_one)[2],
+            "or at portland: there is no router; let it in through the firewall",
+        )
+        bare = replace(HERE, addresses=()), replace(THERE, addresses=(PRIVATE, OTHER))
+        self.assertEqual(
+            remedies(story(FAILED), *bare)[1:3],
+            [
+                "here: to the machine, and start it with `atmosphere serve --advertise"
+                " PUBLIC-ADDRESS`",
+                "or at portland: to the machine there, and start it with `atmosphere serve"
+                " --advertise PUBLIC-ADDRESS`",
+            ],
+        )
+
+    def test_ipv6(self) -> None:
+        """
+        Who has IPv6 already is not told to turn it on.
+        """
+        for ours, theirs, words in (
+            ((), (IPV6,), "or turn on IPv6 here, as it is at portland"),
+            ((IPV6,), (), "or turn on IPv6 at portland, as it is here"),
+            ((IPV6,), (IPV6,), "which both sides have"),
+        ):
+            here = replace(HERE, addresses=(*HERE.addresses, *ours))
+            there = replace(THERE, addresses=(*THERE.addresses, *theirs))
+            self.assertIn(words, remedies(story(FAILED), here, there)[-1])
+
+    def test_forwarded(self) -> None:
+        """
+        An address that somebody advertised and that does not answer is named first, with
+        the port to look at.
+        """
+        advertised = replace(FAILED, origin=ADVERTISED)
+        self.check(
+            story(FAILED, advertised),
+            "portland advertises 11.0.0.2:7777, and nothing answers there",
+            "forwards UDP port 7777",
+        )
+
     def test_blocked(self) -> None:
         """
         Where UDP is blocked the firewall is named.
         """
         blocked = replace(HERE, is_udp_working=False)
-        self.check(story(FAILED), "UDP is blocked here", "firewall", here=blocked)
+        self.check(
+            story(FAILED),
+            "UDP is blocked here",
+            "firewall",
+            "to any address and port",
+            here=blocked,
+        )
         once = story(replace(FAILED, has_answered=True))
         self.check(once, "tried again for ever", here=blocked)
         self.assertEqual(len(remedies(story(FAILED), blocked, THERE)), 1)
         both = remedies(story(REFUSED), blocked, THERE)
         self.assertIn("no address but private ones", both[1])
+        self.assertIn("let UDP out", both[1])
 
     def test_addresses(self) -> None:
         """
         A peer that names nothing useful has its trouble on its own side.
         """
-        self.check(story(REFUSED), "no address but private ones of another network")
+        self.check(story(REFUSED), "no address but private ones of its own network")
         own = replace(REFUSED, way=DirectWay(PUBLIC))
         self.check(story(own, REFUSED), "no address that may be tried")
         self.check(story(), "names no address at all")
