@@ -104,7 +104,7 @@ class IcePairTests(LabTestCase):
 
     def test_port_restricted(self) -> None:
         """
-        Two NATs that let in answers alone, with either side controlling, within half a second.
+        Two NATs that let in answers alone, with either side controlling, within a second.
         """
         for is_controlling in (True, False):
             said = self.meet(

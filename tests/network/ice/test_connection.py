@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from typing_extensions import override
@@ -156,8 +155,8 @@ class ConnectionTests(SynchronousTestCase):
         for ice in (a, b, waiting):
             self.network.run_until(ice.close())
             self.assertFalse(ice.send(b"\x80late"))
-            self.failureResultOf(ice.connect(), NoPathError) if ice is waiting else None
-        self.failureResultOf(never, NoPathError)
+        for late in (never, waiting.connect()):
+            self.failureResultOf(late, NoPathError)
         self.network.advance(100)
         for name in ("a", "b", "c"):
             self.assertEqual(self.network.hosts[name].getDelayedCalls(), [])
@@ -191,14 +190,16 @@ class ConnectionTests(SynchronousTestCase):
         a, b = self.pair()
         for ice, other in ((a, b), (b, a)):
             other.set_remote(IceDescription(ice.describe().credentials))
-        for name, ice, other in (("a", a, b), ("b", b, a)):
+        for ice, other in ((a, b), (b, a)):
             ice._on_candidate = partial(self._hand_over, other)
-            self.assertIn(name, self.got)
             ice.gather()
         waiting = [a.connect(), b.connect()]
         for each in waiting:
             self.network.run_until(each, limit=5)
             self.successResultOf(each)
+        self.assertTrue(a.send(b"\x80one") and b.send(b"\x80two"))
+        self.network.advance(1)
+        self.assertEqual(self.got, {"a": [b"\x80two"], "b": [b"\x80one"]})
 
     def _hand_over(self, other: IceConnection, candidate: IceCandidate | None) -> None:
         """
@@ -223,6 +224,8 @@ class ConnectionTests(SynchronousTestCase):
         waiting = a.connect()
         self.network.run_until(waiting, limit=5)
         self.assertTrue(a.send(b"\x80back"))
+        self.network.advance(1)
+        self.assertEqual(self.got["b"], [b"\x80back"])
 
     def test_fails(self) -> None:
         """
@@ -269,7 +272,6 @@ class ConnectionTests(SynchronousTestCase):
         hosts = [each.host for each in a.describe().candidates]
         self.assertEqual(hosts, ["45.0.0.7", "2a10::7"])
         self.assertEqual(len({each.priority for each in a.describe().candidates}), 2)
-        self.assertTrue(issubclass(CannotListenError, Exception))
 
     def test_loopback_by_rule(self) -> None:
         """

@@ -121,9 +121,9 @@ class LifetimeTests(SynchronousTestCase):
             link = Link(latency=0.02, loss=0.03)
             place = LifetimePlace(replace(PORT_RESTRICTED, lifetime=60.0), link=link, seed=seed)
             found = place.measure()
-            if found.error is None:
-                self.assertIn(found.less_than, (74, 89), seed)
-                self.assertIn(found.at_least, (39, 49, 59), seed)
+            self.assertIsNone(found.error, seed)
+            self.assertIn(found.less_than, (74, 89), seed)
+            self.assertIn(found.at_least, (39, 49, 59), seed)
 
     def test_other_servers(self) -> None:
         """
