@@ -100,7 +100,7 @@ class IcePort(DatagramProtocol):
             source = TransportAddress.from_socket(addr)
         except DecodeError:
             return
-        if len(datagram) >= 20 and datagram[0] == 1 and self.stun.owns(datagram[8:20]):
+        if self.stun.awaits(datagram):
             self.stun.datagramReceived(datagram, addr)
         elif self.base is not None:
             self._received(datagram, (self.base, source))

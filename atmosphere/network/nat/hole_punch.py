@@ -15,14 +15,13 @@ from functools import partial
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from typing_extensions import override
 
 from atmosphere.addresses import AddressKind, TransportAddress, address_kind
-from atmosphere.engine_driver import EngineDriver
-from atmosphere.errors import DecodeError, NoPathError
+from atmosphere.errors import NoPathError
 from atmosphere.network.stun.client import StunClient
+from atmosphere.network.udp.port import EngineProtocol
 
 from .punching import Established, Event, Failed, Lost, Punching, PunchLimits, Received
 
@@ -32,15 +31,13 @@ __all__ = ["Deliver", "HolePunch"]
 Deliver = Callable[[bytes | None], None]
 
 
-class HolePunch(DatagramProtocol):
+class HolePunch(EngineProtocol[Event]):
     """
     Punches holes from one socket.
 
     @ivar stun: asks STUN servers from the same socket.
-    @ivar unsent: how many datagrams the system would not send.
     """
 
-    noisy = False
     _log = Logger()
 
     def __init__(
@@ -49,11 +46,9 @@ class HolePunch(DatagramProtocol):
         entropy: Callable[[int], bytes],
         limits: PunchLimits | None = None,
     ) -> None:
-        self.unsent = 0
+        super().__init__(reactor)
         self.stun = StunClient(reactor, entropy)
-        self._reactor = reactor
         self._engine = Punching(entropy, limits)
-        self._driver: EngineDriver[TransportAddress, Event] | None = None
         self._waiting: dict[TransportAddress, list[Deferred[Established]]] = {}
         self._deliver: dict[TransportAddress, Deliver] = {}
 
@@ -147,7 +142,7 @@ class HolePunch(DatagramProtocol):
         """
         Begin: there is a socket.
         """
-        self._driver = EngineDriver(self._reactor, self._engine, self._send, self._take)
+        self._drive(self._engine)
         if self.transport is not None:
             self.stun.makeConnection(self.transport)
 
@@ -156,9 +151,7 @@ class HolePunch(DatagramProtocol):
         """
         End: the socket is gone, and so are all holes.
         """
-        if self._driver is not None:
-            self._driver.stop()
-            self._driver = None
+        self._stop_driving()
         if self.stun.transport is not None:
             self.stun.doStop()
         waiting, self._waiting = self._waiting, {}
@@ -175,30 +168,13 @@ class HolePunch(DatagramProtocol):
         """
         Take what a STUN server or a peer sent; all else is dropped.
         """
-        if self._driver is None:
-            return
-        try:
-            source = TransportAddress.from_socket(addr)
-        except DecodeError:
-            return
-        if len(datagram) >= 20 and datagram[0] == 1 and self.stun.owns(datagram[8:20]):
+        if self.stun.awaits(datagram):
             self.stun.datagramReceived(datagram, addr)
         else:
-            self._driver.receive_datagram(datagram, source)
+            super().datagramReceived(datagram, addr)
 
-    def _send(self, datagrams: list[tuple[bytes, TransportAddress]]) -> None:
-        """
-        Write datagrams; what the system does not take is lost.
-        """
-        for data, remote in datagrams:
-            if self.transport is None:
-                return
-            try:
-                self.transport.write(data, (remote.host, remote.port))
-            except OSError:
-                self.unsent += 1
-
-    def _take(self, event: Event) -> None:
+    @override
+    def _event_reported(self, event: Event) -> None:
         """
         Tell whom it concerns.
         """

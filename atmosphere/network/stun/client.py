@@ -14,16 +14,15 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import DatagramProtocol
 from typing_extensions import override
 
 from atmosphere.addresses import TransportAddress
-from atmosphere.engine_driver import EngineDriver
 from atmosphere.errors import (
     DecodeError,
     TransactionRefusedError,
     TransactionTimeoutError,
 )
+from atmosphere.network.udp.port import EngineProtocol
 
 from .attributes import MAPPED_ADDRESS, XOR_MAPPED_ADDRESS, Attribute
 from .message import Message
@@ -52,17 +51,14 @@ class Response:
         return self.message.get(XOR_MAPPED_ADDRESS) or self.message.get(MAPPED_ADDRESS)
 
 
-class StunClient(DatagramProtocol):
+class StunClient(EngineProtocol[Event]):
     """
     Sends STUN requests and waits for their responses.
     """
 
-    noisy = False
-
     def __init__(self, reactor: IReactorTime, entropy: Callable[[int], bytes]) -> None:
-        self._reactor = reactor
+        super().__init__(reactor)
         self._engine = Transactions(entropy)
-        self._driver: EngineDriver[TransportAddress, Event] | None = None
         self._waiting: dict[bytes, tuple[Deferred[Response], TransportAddress]] = {}
 
     @property
@@ -77,6 +73,12 @@ class StunClient(DatagramProtocol):
         Say whether a response to this transaction is waited for here.
         """
         return self._engine.owns(transaction_id)
+
+    def awaits(self, datagram: bytes) -> bool:
+        """
+        Say whether a datagram is a response that is waited for here, as it seems.
+        """
+        return len(datagram) >= 20 and datagram[0] == 1 and self.owns(datagram[8:20])
 
     def request(
         self,
@@ -130,32 +132,18 @@ class StunClient(DatagramProtocol):
         """
         Begin: the client has a port.
         """
-        self._driver = EngineDriver(self._reactor, self._engine, self._send, self._deliver)
+        self._drive(self._engine)
 
     @override
     def stopProtocol(self) -> None:
         """
         End: the port is gone, and so are the responses.
         """
-        if self._driver is not None:
-            self._driver.stop()
-            self._driver = None
+        self._stop_driving()
         for transaction_id in list(self._waiting):
             self._fail(transaction_id, "the port was closed")
 
     @override
-    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
-        """
-        Take what may be a response.
-        """
-        if self._driver is None:
-            return
-        try:
-            source = TransportAddress.from_socket(addr)
-        except DecodeError:
-            return
-        self._driver.receive_datagram(datagram, source)
-
     def _send(self, datagrams: list[tuple[bytes, TransportAddress]]) -> None:
         """
         Write requests; one that cannot leave the machine has failed.
@@ -178,7 +166,8 @@ class StunClient(DatagramProtocol):
         if deferred is not None:
             deferred.errback(TransactionTimeoutError(f"STUN server {server}: {reason}"))
 
-    def _deliver(self, event: Event) -> None:
+    @override
+    def _event_reported(self, event: Event) -> None:
         """
         Tell whoever waits how its transaction ended.
         """

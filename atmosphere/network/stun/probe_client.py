@@ -18,8 +18,9 @@ from twisted.internet.protocol import DatagramProtocol
 from typing_extensions import override
 
 from atmosphere.addresses import TransportAddress
-from atmosphere.engine_driver import EngineClock, EngineDriver
+from atmosphere.engine_driver import EngineClock
 from atmosphere.errors import DecodeError
+from atmosphere.network.udp.port import EngineProtocol
 
 from .behavior import Behavior, Finding
 from .probe import DialBackProbe, Finished, MappingProbe, Probe
@@ -33,15 +34,13 @@ NO_WAY = "no way leads there"
 OpenPort = Callable[[DatagramProtocol], Callable[[], Any]]
 
 
-class ProbeClient(DatagramProtocol):
+class ProbeClient(EngineProtocol[Finished]):
     """
     Runs one probe on its port, from when it has one.
 
     @ivar finished: fires with the findings; with none once the port is gone.
         Cancelling it ends the probe.
     """
-
-    noisy = False
 
     def __init__(
         self,
@@ -54,13 +53,12 @@ class ProbeClient(DatagramProtocol):
         @param kind: L{DialBackProbe} or L{MappingProbe}.
         @param servers: of one address family.
         """
-        self.finished: Deferred[tuple[Finding, ...]] = Deferred(lambda _: self._stop())
-        self._reactor = reactor
+        super().__init__(reactor)
+        self.finished: Deferred[tuple[Finding, ...]] = Deferred(lambda _: self._stop_driving())
         self._kind = kind
         self._servers = servers
         self._entropy = entropy
         self._probe: Probe | None = None
-        self._driver: EngineDriver[TransportAddress, Finished] | None = None
 
     def owns(self, transaction_id: bytes) -> bool:
         """
@@ -77,55 +75,23 @@ class ProbeClient(DatagramProtocol):
             return
         clock = EngineClock(self._reactor)
         self._probe = self._kind(self._servers, self._entropy, clock.now())
-        self._driver = EngineDriver(self._reactor, self._probe, self._send, self._deliver, clock)
-        self._driver.pump()
+        self._drive(self._probe, clock).pump()
 
     @override
     def stopProtocol(self) -> None:
         """
         End: the port is gone.
         """
-        self._stop()
+        self._stop_driving()
         if not self.finished.called:
             self.finished.callback(())
 
-    def _stop(self) -> None:
-        """
-        Ask no more.
-        """
-        if self._driver is not None:
-            self._driver.stop()
-            self._driver = None
-
     @override
-    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
-        """
-        Take what may be an answer.
-        """
-        if self._driver is None:
-            return
-        try:
-            source = TransportAddress.from_socket(addr)
-        except DecodeError:
-            return
-        self._driver.receive_datagram(datagram, source)
-
-    def _send(self, datagrams: list[tuple[bytes, TransportAddress]]) -> None:
-        """
-        Send requests; what the system does not take is lost, as datagrams may be.
-        """
-        for data, destination in datagrams:
-            try:
-                if self.transport is not None:
-                    self.transport.write(data, (destination.host, destination.port))
-            except OSError:
-                continue
-
-    def _deliver(self, event: Finished) -> None:
+    def _event_reported(self, event: Finished) -> None:
         """
         Hand over the findings.
         """
-        self._stop()
+        self._stop_driving()
         self.finished.callback(event.findings)
 
 

@@ -1,23 +1,99 @@
 # -*- test-case-name: tests.network.udp.test_port -*-
 """
-A UDP port that speaks with one address alone.
+What stands on a UDP port of its own: an engine, or a protocol that speaks with one
+address alone.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Generic, TypeVar, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IReactorUDP
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 from typing_extensions import override
+
+from atmosphere.addresses import TransportAddress
+from atmosphere.engine import Engine
+from atmosphere.engine_driver import EngineClock, EngineDriver
+from atmosphere.errors import DecodeError
 
 from .segment_port import SegmentPort
 from .shared_port import listen_udp
 
-__all__ = ["PinnedPort"]
+__all__ = ["EngineProtocol", "PinnedPort"]
+
+EventT = TypeVar("EventT")
+
+
+class EngineProtocol(DatagramProtocol, Generic[EventT]):
+    """
+    Lets an engine speak on a port: alone on C{reactor.listenUDP}, or as one of many.
+
+    Its subclasses say in C{startProtocol} which engine, by L{_drive}.
+
+    @ivar unsent: how many datagrams the system would not send.
+    """
+
+    noisy = False
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self.unsent = 0
+        self._reactor = reactor
+        self._driver: EngineDriver[TransportAddress, EventT] | None = None
+
+    def _drive(
+        self, engine: Engine[TransportAddress, EventT], clock: EngineClock | None = None
+    ) -> EngineDriver[TransportAddress, EventT]:
+        """
+        Begin: there is a port.
+
+        @param clock: the engine's, if it had to know the time before.
+        """
+        self._driver = EngineDriver(self._reactor, engine, self._send, self._event_reported, clock)
+        return self._driver
+
+    def _stop_driving(self) -> None:
+        """
+        End: the port is gone, or nothing is wanted of the engine.
+        """
+        if self._driver is not None:
+            self._driver.stop()
+            self._driver = None
+
+    @abstractmethod
+    def _event_reported(self, event: EventT) -> None:
+        """
+        Act on what the engine reports.
+        """
+
+    @override
+    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        """
+        Give the engine a datagram, if it has a source.
+        """
+        if self._driver is None:
+            return
+        try:
+            source = TransportAddress.from_socket(addr)
+        except DecodeError:
+            return
+        self._driver.receive_datagram(datagram, source)
+
+    def _send(self, datagrams: list[tuple[bytes, TransportAddress]]) -> None:
+        """
+        Write datagrams; what the system does not take is lost, as datagrams may be.
+        """
+        for data, remote in datagrams:
+            if self.transport is None:
+                return
+            try:
+                self.transport.write(data, (remote.host, remote.port))
+            except OSError:
+                self.unsent += 1
 
 
 class PinnedPort(DatagramProtocol):
