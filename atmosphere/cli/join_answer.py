@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["follow_answer", "read_pasted", "show_answer"]
 
+#: Characters that are read.
 MAXIMUM_TEXT = 8192
 
 #: Seconds for which an answer is followed, unless the user says otherwise; and those that

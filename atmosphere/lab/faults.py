@@ -61,12 +61,11 @@ def reboot(home: Home) -> None:
         router.forget_connections()
 
 
-def readdress(internet: Internet, home: Home) -> None:
+def _exchange_address(internet: Internet, home: Home, old: str, new: str) -> None:
     """
-    Switch a home's routers off and on; its provider gives it another address.
+    Give a home another public address than it has, and switch its routers off and on.
     """
-    old, near = home.public, f"home{home.number}"
-    new = OTHER_PUBLIC.format(home.number)
+    near = f"home{home.number}"
     internet.middle.ip("route", "add", f"{new}/32", "dev", near)
     home.edge.ip("address", "add", f"{new}/32", "dev", "outside")
     home.edge.ip("route", "replace", "default", "dev", "outside", "src", new)
@@ -75,17 +74,18 @@ def readdress(internet: Internet, home: Home) -> None:
     reboot(home)
 
 
+def readdress(internet: Internet, home: Home) -> None:
+    """
+    Switch a home's routers off and on; its provider gives it another address.
+    """
+    _exchange_address(internet, home, home.public, OTHER_PUBLIC.format(home.number))
+
+
 def restore_address(internet: Internet, home: Home) -> None:
     """
     Give a home its first address again.
     """
-    new, near = OTHER_PUBLIC.format(home.number), f"home{home.number}"
-    internet.middle.ip("route", "add", f"{home.public}/32", "dev", near)
-    home.edge.ip("address", "add", f"{home.public}/32", "dev", "outside")
-    home.edge.ip("route", "replace", "default", "dev", "outside", "src", home.public)
-    home.edge.ip("address", "delete", f"{new}/32", "dev", "outside")
-    internet.middle.ip("route", "delete", f"{new}/32", "dev", near)
-    reboot(home)
+    _exchange_address(internet, home, OTHER_PUBLIC.format(home.number), home.public)
 
 
 def block(internet: Internet) -> None:

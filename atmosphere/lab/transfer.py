@@ -15,6 +15,7 @@ from threading import Event, Thread
 
 __all__ = ["Transfer"]
 
+#: Bytes that are sent together.
 PIECE = 16_384
 
 #: Seconds after which a side that hears nothing gives up.

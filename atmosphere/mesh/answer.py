@@ -31,10 +31,15 @@ __all__ = ["Answer", "check_answer", "is_answer", "make_answer", "read_answer"]
 PREFIX = "atma1-"
 DOMAIN = b"atmosphere join answer v1\0"
 
+#: Bytes of the code that authenticates an answer, and of both together at most.
 MAC_LENGTH = 16
 MAXIMUM_LENGTH = 512
+
+#: Characters of an answer, white space aside.
 MAXIMUM_TEXT = 1024
 MAXIMUM_CANDIDATES = 8
+
+#: POSIX seconds.
 MAXIMUM_TIME = 2**40
 
 #: Seconds for which an answer is good, unless its code ends before.

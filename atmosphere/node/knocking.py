@@ -170,14 +170,11 @@ class Answers:
         @raise JoinError: too many are.
         @raise NoPathError: it names no address that may be tried.
         """
-        refusals = {
-            reason
-            for each in answer.candidates
-            if (reason := self._refusal(answer, each.address)) is not None
-        }
-        if all(self._refusal(answer, each.address) for each in answer.candidates):
+        judged = [self._refusal(answer, each.address) for each in answer.candidates]
+        refusals = [reason for reason in judged if reason is not None]
+        if len(refusals) == len(judged):
             raise NoPathError(
-                f"the answer names no address that may be tried: {'; '.join(sorted(refusals))}."
+                f"the answer names no address that may be tried: {'; '.join(sorted({*refusals}))}."
                 " A relay that both sides reach helps: `--relay URL`"
             )
         older = self._followed.pop(answer.joiner, None)

@@ -43,6 +43,7 @@ __all__ = ["IceChecks"]
 #: Checks of the peer that are kept until its credentials are known.
 MAX_EARLY = 16
 
+#: The most checks of the peer that are answered; the others are dropped.
 ANSWERS_PER_SECOND = 100.0
 
 

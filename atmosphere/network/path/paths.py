@@ -29,10 +29,17 @@ from .ways import DirectWay, Way
 
 __all__ = ["Paths"]
 
+#: Seconds after data left within which something has to come, or the way is checked; and
+#: to how many seconds that is kept.
 QUIET_AFTER = 0.5
 QUIET_GRAIN = 0.1
+
+#: Seconds by which we come too late that mean that the machine slept, and seconds in which
+#: the ways are asked before it counts that they are silent.
 LONGEST_GAP = 10.0
 PATIENCE_AFTER_SLEEP = 3.0
+
+#: Seconds for which ways that worked are asked often when all are silent, and how often.
 HURRY_FOR = 120.0
 HURRIED_PAUSE = 0.5
 

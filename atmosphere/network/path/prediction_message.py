@@ -16,8 +16,12 @@ from atmosphere.errors import DecodeError
 __all__ = ["MAX_PREDICTION_LENGTH", "MAX_SECONDS", "PredictionMessage", "Step", "decode_prediction"]
 
 VERSION = 1
+
+#: Bytes of a message.
 MAX_PREDICTION_LENGTH = 64
 MAX_ATTEMPT = 2**32 - 1
+
+#: The longest time that a refusal may name.
 MAX_SECONDS = 3600
 
 
