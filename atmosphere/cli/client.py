@@ -122,7 +122,8 @@ class LocalClient:
         Ask, and hand on each line of the answer as it comes.
 
         @param timeout: the longest silence, in seconds.
-        @raise NotRunningError: there is no running node.
+        @raise NotRunningError: there is no running node, or it went away before its last
+            line, which alone has a C{version}.
         @raise NodeError: the node refused, at once or in its last line.
         """
         connection = _Connection(self._state / SOCKET_NAME, timeout)
@@ -131,22 +132,27 @@ class LocalClient:
         try:
             self._request(connection, method, path, arguments)
             response = opened.enter_context(connection.getresponse())
-            has_answered = False
+            is_whole = False
             total = 0
             while line := response.readline(MAXIMUM_LINE + 1):
                 total += len(line)
                 if total > MAXIMUM_ANSWER:
                     raise DecodeError("an endless answer")
-                yield self._decode(line)
-                has_answered = True
-            if not has_answered:
-                raise NotRunningError("the node closed the connection: is it another user's?")
+                if not line.endswith(b"\n") and len(line) <= MAXIMUM_LINE:
+                    break
+                answer = self._decode(line)
+                is_whole = "version" in answer
+                yield answer
+            if not is_whole:
+                raise NotRunningError(self._loss())
         except TimeoutError:
             raise NotRunningError(
                 f"the node did not answer within {timeout:g} s: its log may say why"
             ) from None
-        except (DecodeError, http.client.HTTPException, ConnectionError) as error:
-            raise NotRunningError(f"the node broke off its answer: {error!r}"[:300]) from None
+        except (http.client.RemoteDisconnected, http.client.IncompleteRead, ConnectionError):
+            raise NotRunningError(self._loss()) from None
+        except (DecodeError, http.client.HTTPException) as error:
+            raise NotRunningError(f"the node gave no proper answer: {error!r}"[:300]) from None
         finally:
             opened.close()  # the response too, or the node would not see us leave
 
@@ -165,6 +171,15 @@ class LocalClient:
             raise NotRunningError(
                 f"the node in {self._state} belongs to another user: run this command as that one"
             ) from None
+
+    def _loss(self) -> str:
+        """
+        Say what to do when the node went away in the middle.
+        """
+        return (
+            "the node stopped before it had answered in full: start it again with"
+            f" `{program_for(self._state)} serve`, then repeat this command"
+        )
 
     def _absence(self) -> str:
         """

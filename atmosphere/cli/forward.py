@@ -130,6 +130,8 @@ def _stay(client: LocalClient, settings: Settings, arguments: dict[str, Any]) ->
     """
     Keep a forward for as long as this process lives, whatever becomes of the node.
     """
+    from atmosphere.node.program import program_for
+
     from .client import NodeError
 
     has_begun = False
@@ -146,7 +148,14 @@ def _stay(client: LocalClient, settings: Settings, arguments: dict[str, Any]) ->
         except (NotRunningError, NodeError) as error:
             if not has_begun or error.exit_code != NotRunningError.exit_code:
                 raise
-            _complain("the node is gone: waiting until it is back")
+            if isinstance(error, NodeError):
+                _complain(str(error))
+                pause(RETRY_PAUSE)
+                continue
+            _complain(
+                "the node is gone: waiting until it is back; start it with"
+                f" `{program_for(settings.state)} serve`"
+            )
             while not client.is_running():
                 pause(RETRY_PAUSE)
 

@@ -62,6 +62,8 @@ def ping(
     Exit code: 0 a reply came; 3 none came. With --until-direct: 0 a reply
     came by a path that is not relayed; 1 only relayed ones; 3 none.
     """
+    from atmosphere.errors import NotRunningError
+
     from .client import LocalClient
     from .output import print_json
 
@@ -83,7 +85,7 @@ def ping(
                 replies.append(line)
                 if not settings.is_json:
                     print(describe_reply(peer, line), flush=True)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, NotRunningError):
         if replies and not settings.is_json:
             print(describe_summary(summary_until_now(replies)))
         raise
@@ -107,8 +109,8 @@ def describe_reply(peer: str, reply: dict[str, Any]) -> str:
 
 def summary_until_now(replies: list[dict[str, Any]]) -> dict[str, Any]:
     """
-    Sum up a run that was interrupted, as far as its replies tell; a ping that
-    was sent after the last of them is not counted.
+    Sum up a run that was interrupted, or whose node went away, as far as its replies
+    tell; a ping that was sent after the last of them is not counted.
     """
     from statistics import median
 

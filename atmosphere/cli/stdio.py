@@ -38,8 +38,12 @@ class _Source:
     What the node sends, in pieces of any size.
     """
 
-    def __init__(self, wire: socket.socket) -> None:
+    def __init__(self, wire: socket.socket, state: Path) -> None:
+        """
+        @param state: the node's directory.
+        """
         self._wire = wire
+        self._state = state
         self._buffer = b""
 
     def some(self, most: int) -> bytes:
@@ -83,7 +87,10 @@ class _Source:
         except OSError:
             data = b""
         if not data:
-            raise NotRunningError("the node is gone")
+            raise NotRunningError(
+                f"the node is gone: start it again with `{program_for(self._state)} serve`,"
+                " then repeat this command"
+            )
         return data
 
 
@@ -199,7 +206,7 @@ def connect_stdio(state: Path, peer: str, service: str, timeout: float) -> int:
     @raise AtmosphereError: there is no stream, or it broke; its C{exit_code} says which.
     """
     wire = _connect(state)
-    source = _Source(wire)
+    source = _Source(wire, state)
     request = {"connect": peer, "service": service, "timeout": timeout, "framed": True}
     _ask(wire, source, request, timeout)
     said = threading.Event()

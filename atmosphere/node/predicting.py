@@ -38,6 +38,10 @@ from .ports import NodePorts
 
 __all__ = ["PortGuesses", "most_sockets"]
 
+#: Sockets of a burst that are given back when the system gives no more: what else the node
+#: does meanwhile needs descriptors too.
+GIVEN_BACK = 16
+
 
 def most_sockets() -> int:
     """
@@ -211,6 +215,10 @@ class PortGuesses:
                 number = self._ports.open_pinned(port)
             except ListenError as failed:
                 error = str(failed)
+                self._close(
+                    [each for each in self._own.values() if each.link is link][-GIVEN_BACK:]
+                )
+                opened = [number for number in opened if number in self._own]
                 break
             self._own[number] = _Own(link.peer, DirectWay(wanted.target, number), port, {link})
             opened.append(number)

@@ -47,6 +47,8 @@ class Kernel:
     @ivar attachments: how it hangs on its networks.
     @ivar paths: the loopback port behind each UNIX socket.
     @ivar is_down: whether the host is without power: nothing comes in or goes out.
+    @ivar most_sockets: how many the process may have open at once (C{EMFILE}); C{None} for
+        as many as it likes.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Kernel:
         self.attachments: list[Attachment] = []
         self.paths: dict[str, int] = {}
         self.is_down = False
+        self.most_sockets: int | None = None
 
     @property
     def addresses(self) -> list[str]:
@@ -97,7 +100,11 @@ class Kernel:
     def number(self, new: Socket) -> int:
         """
         Give a new socket its number.
+
+        @raise OSError: the process has too many open.
         """
+        if self.most_sockets is not None and len(self.sockets) >= self.most_sockets:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         self._numbers += 1
         self.sockets[self._numbers] = new
         return self._numbers

@@ -56,7 +56,30 @@ class LocalClientTests(SynchronousTestCase):
         """
         Each line of an answer is handed on.
         """
-        self.assertEqual(self.answer(HEAD + b'{"seq":1}\n{"sent":1}\n'), [{"seq": 1}, {"sent": 1}])
+        summary = b'{"version":1,"sent":1}\n'
+        self.assertEqual(
+            self.answer(HEAD + b'{"seq":1}\n' + summary), [{"seq": 1}, {"version": 1, "sent": 1}]
+        )
+
+    def test_broken_off(self) -> None:
+        """
+        An answer whose last line is not there is none, however its connection ended.
+        """
+        chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        for data in (
+            b"",
+            HEAD,
+            HEAD + b'{"seq":1}\n',
+            HEAD + b'{"seq":1}\n{"version":1,"se',
+            chunked,
+            chunked + b'a\r\n{"seq":1}\n\r\n',
+            chunked + b'a\r\n{"seq":1}\n\r\n0\r\n\r\n',
+            chunked + b'a\r\n{"seq"',
+        ):
+            with self.assertRaises(NotRunningError, msg=data) as caught:
+                self.answer(data)
+            self.assertIn("stopped before it had answered in full", str(caught.exception), data)
+            self.assertIn("serve`", str(caught.exception))
 
     def test_error(self) -> None:
         """

@@ -129,7 +129,11 @@ class StandardStreamsTests(SynchronousTestCase):
         command, wire = self.start()
         wire.sendall(b'{"ok": true}\n' + frame(b"hi") + b"\0")
         wire.close()
-        self.assertEqual(self.check_end(command, 3, "atmosphere: the node is gone\n"), b"hi")
+        words = (
+            f"atmosphere: the node is gone: start it again with `atmosphere --state {self.state}"
+            " serve`, then repeat this command\n"
+        )
+        self.assertEqual(self.check_end(command, 3, words), b"hi")
 
     def test_no_sense(self) -> None:
         """

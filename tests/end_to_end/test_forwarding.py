@@ -312,4 +312,6 @@ class StandardStreamTests(ForwardingTestCase):
             os.kill(self.seattle.node.pid, signal.SIGKILL)
             running.stdout.read()
             self.assertEqual(running.wait(30), 3)
-            self.assertEqual(running.stderr.read(), b"atmosphere: the node is gone\n")
+            told = running.stderr.read()
+            self.assertTrue(told.startswith(b"atmosphere: the node is gone: start it again"), told)
+            self.assertEqual(told.count(b"\n"), 1)

@@ -146,6 +146,78 @@ class LimitTests(SynchronousTestCase):
     What the process may have.
     """
 
+    def burst(self, room: int) -> tuple[_Homes, int]:
+        """
+        Begin a burst on a machine where the process may open so many more sockets.
+
+        @return: the homes, of which Portland has the hard NAT, and how many sockets it had.
+        """
+        homes = _Homes(SYMMETRIC, PORT_RESTRICTED, seed=3)
+        self.addCleanup(homes.mesh.stop)
+        kernel = homes.portland.host.kernel
+        while not homes.link.is_connected:
+            homes.mesh.advance(0.01)
+        before = len(kernel.sockets)
+        kernel.most_sockets = before + room
+        while not homes.status(homes.portland)["bursts"]:
+            homes.mesh.advance(0.01)
+        homes.mesh.advance(0.1)
+        return homes, before
+
+    def check_alive(self, homes: _Homes, before: int) -> None:
+        """
+        Check that nothing of the burst is left but ways in use, and that the node does
+        what it did.
+        """
+        homes.mesh.advance(10)
+        status = homes.status(homes.portland)
+        self.assertFalse(status["is_running"])
+        kernel = homes.portland.host.kernel
+        self.assertLessEqual(status["sockets_open"], 8)
+        self.assertEqual(len(kernel.sockets), before + status["sockets_open"])
+        for one, peer in ((homes.seattle, "portland"), (homes.portland, "seattle")):
+            run = one.service.ping(
+                peer, count=2, interval=1.0, timeout=5.0, until_direct=False, emit=lambda _: None
+            )
+            self.assertEqual(homes.mesh.result(run, 60)["received"], 2)
+
+    def told(self, homes: _Homes) -> str:
+        """
+        Read what C{why} says at the hard side.
+        """
+        why = homes.portland.service.why("seattle")
+        return "\n".join(each["text"] for each in why["decisions"])
+
+    def test_too_many_files(self) -> None:
+        """
+        Where the system gives no more sockets in the middle, the burst goes on with those
+        that it has, but for some that it gives back for the node to live; C{why} says so,
+        and all are released afterwards.
+        """
+        homes, before = self.burst(100)
+        kernel = homes.portland.host.kernel
+        status = homes.status(homes.portland)
+        self.assertEqual((status["sockets_opened"], status["sockets_open"]), (84, 84))
+        self.assertEqual(len(kernel.sockets), before + 84)
+        self.assertIn(
+            "guessing ports: 84 sockets only, no UDP port can be opened: Too many open files",
+            self.told(homes),
+        )
+        self.check_alive(homes, before)
+
+    def test_no_files(self) -> None:
+        """
+        Where it gives none, or few, the burst is over, and C{why} says why.
+        """
+        for room in (0, 1, 16):
+            homes, before = self.burst(room)
+            self.assertEqual(homes.status(homes.portland)["sockets_open"], 0)
+            self.assertIn("no UDP port can be opened: Too many open files", self.told(homes))
+            self.check_alive(homes, before)
+            why = str(homes.portland.service.why("seattle"))
+            self.assertIn("guessing: no UDP port can be opened: Too many open files", why)
+            self.assertNotIn("0 sockets only", why)
+
     def test_descriptors(self) -> None:
         """
         A burst takes no more than a quarter of the descriptors.

@@ -155,8 +155,10 @@ class Prediction:
         if error is None:
             return
         burst.cut_short()
-        self._decisions.note(now, None, f"guessing ports: {burst.sent} sockets only, {error}")
-        if not burst.sent:
+        if burst.sent:
+            text = f"guessing ports: {burst.sent} sockets only, {error}"
+            self._decisions.note(now, None, text)
+        else:
             self._say(Step.STOP)
             self._end(now, error)
 

@@ -365,6 +365,8 @@ def listen_udp(
         if not first_time or preferred_port == 0:
             reason = getattr(error.socketError, "strerror", None) or error.socketError
             text = f"UDP port {preferred_port} cannot be used: {reason}"
+            if preferred_port == 0:
+                text = f"no UDP port can be opened: {reason}"
             raise ListenError(text, port=preferred_port) from error
     return listen_udp(reactor, 0, interface, protocol, first_time)
 

@@ -4,6 +4,7 @@ Tests of L{atmosphere.network.udp.port}, on loopback.
 
 from __future__ import annotations
 
+import resource
 from typing import Any, cast
 
 from twisted.internet import reactor  # noqa: TID251, real sockets are the point here
@@ -13,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from typing_extensions import override
 
+from atmosphere.errors import ListenError
 from atmosphere.network.udp.port import PinnedPort
 from atmosphere.testing import SimulatedNetwork
 
@@ -40,6 +42,19 @@ class RealPortTests(TestCase):
     """
 
     timeout = 10
+
+    def test_no_descriptors(self) -> None:
+        """
+        Where the process has too many files open it cannot be opened, and the error says so.
+        """
+        pinned = PinnedPort(("127.0.0.1", 7777), lambda port, data: None)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        try:
+            error = self.assertRaises(ListenError, pinned.open, reactor, "127.0.0.1")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        self.assertEqual(str(error), "no UDP port can be opened: Too many open files")
 
     async def test_both_ways(self) -> None:
         """
