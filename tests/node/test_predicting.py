@@ -146,13 +146,13 @@ class LimitTests(SynchronousTestCase):
     What the process may have.
     """
 
-    def burst(self, room: int) -> tuple[_Homes, int]:
+    def burst(self, room: int) -> tuple[TwoHomes, int]:
         """
         Begin a burst on a machine where the process may open so many more sockets.
 
         @return: the homes, of which Portland has the hard NAT, and how many sockets it had.
         """
-        homes = _Homes(SYMMETRIC, PORT_RESTRICTED, seed=3)
+        homes = TwoHomes(SYMMETRIC, PORT_RESTRICTED, seed=3)
         self.addCleanup(homes.mesh.stop)
         kernel = homes.portland.host.kernel
         while not homes.link.is_connected:
@@ -164,7 +164,7 @@ class LimitTests(SynchronousTestCase):
         homes.mesh.advance(0.1)
         return homes, before
 
-    def check_alive(self, homes: _Homes, before: int) -> None:
+    def check_alive(self, homes: TwoHomes, before: int) -> None:
         """
         Check that nothing of the burst is left but ways in use, and that the node does
         what it did.
@@ -181,7 +181,7 @@ class LimitTests(SynchronousTestCase):
             )
             self.assertEqual(homes.mesh.result(run, 60)["received"], 2)
 
-    def told(self, homes: _Homes) -> str:
+    def told(self, homes: TwoHomes) -> str:
         """
         Read what C{why} says at the hard side.
         """
