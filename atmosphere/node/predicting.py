@@ -215,9 +215,7 @@ class PortGuesses:
                 number = self._ports.open_pinned(port)
             except ListenError as failed:
                 error = str(failed)
-                self._close(
-                    [each for each in self._own.values() if each.link is link][-GIVEN_BACK:]
-                )
+                self._give_back(link)
                 opened = [number for number in opened if number in self._own]
                 break
             self._own[number] = _Own(link.peer, DirectWay(wanted.target, number), port, {link})
@@ -226,6 +224,14 @@ class PortGuesses:
             link.call_core(prediction.sockets_opened, opened, link.now(), error)
         else:
             self._close([self._own[number] for number in opened])
+
+    def _give_back(self, link: Link) -> None:
+        """
+        Close the last sockets of a burst: of those that belong to no way.
+        """
+        has_way = link.core.paths.has_way
+        spare = [o for o in self._own.values() if o.links == {link} and not has_way(o.way)]
+        self._close(spare[-GIVEN_BACK:])
 
     def _received(self, port: PinnedPort, datagrams: Sequence[bytes]) -> None:
         """
