@@ -215,7 +215,7 @@ class LimitTests(SynchronousTestCase):
             self.assertIn("no UDP port can be opened: Too many open files", self.told(homes))
             self.check_alive(homes, before)
             why = str(homes.portland.service.why("seattle"))
-            self.assertIn("guessing: no UDP port can be opened: Too many open files", why)
+            self.assertIn("ports were guessed: no UDP port can be opened: Too many open files", why)
             self.assertNotIn("0 sockets only", why)
 
     def test_descriptors(self) -> None:
