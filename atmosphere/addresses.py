@@ -23,6 +23,7 @@ from .errors import DecodeError
 
 __all__ = ["AddressKind", "TransportAddress", "address_kind", "candidate_refusal"]
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -142,6 +143,7 @@ _TABLE: tuple[tuple[str, AddressKind], ...] = (
     ("::/128", AddressKind.NEVER),
     ("::1/128", AddressKind.LOOPBACK),
     ("::/96", AddressKind.NEVER),
+    ("64:ff9b:1::/48", AddressKind.NEVER),
     ("fe80::/10", AddressKind.LINK_LOCAL),
     ("fec0::/10", AddressKind.NEVER),
     ("ff00::/8", AddressKind.NEVER),
@@ -202,6 +204,33 @@ def address_kind(packed: bytes) -> AddressKind:
     return min(kinds, key=_STRICTNESS.index)
 
 
+def _is_own(address: TransportAddress, own: frozenset[TransportAddress]) -> bool:
+    """
+    Say whether an address, or one that it wraps, is one of ours.
+    """
+    wrapped = (TransportAddress.from_bytes(each, address.port) for each in _wrapped(address.packed))
+    return address in own or any(each in own for each in wrapped)
+
+
+def _is_broadcast(address: Address, networks: Iterable[Network]) -> bool:
+    """
+    Say whether an address means all hosts of one of some networks.
+    """
+    return any(
+        isinstance(network, ipaddress.IPv4Network)
+        and network.prefixlen < 31
+        and address == network.broadcast_address
+        for network in networks
+    )
+
+
+def _is_inside(address: Address, networks: Iterable[Network]) -> bool:
+    """
+    Say whether an address is in one of some networks.
+    """
+    return any(network.version == address.version and address in network for network in networks)
+
+
 def candidate_refusal(
     address: TransportAddress,
     *,
@@ -222,17 +251,12 @@ def candidate_refusal(
     """
     if address.port == 0 or (address.port < 1024 and address.port != 443):
         return f"port {address.port} belongs to other services"
-    if address in set(own):
+    if _is_own(address, frozenset(own)):
         return "it is this machine's own address too"
     packed = address.packed
-    inner = ipaddress.ip_address(packed)
-    networks = [network for network in own_networks if network.version == inner.version]
-    if any(
-        isinstance(network, ipaddress.IPv4Network)
-        and network.prefixlen < 31
-        and inner == network.broadcast_address
-        for network in networks
-    ):
+    every = [ipaddress.ip_address(each) for each in (packed, *_wrapped(packed))]
+    networks = list(own_networks)
+    if any(_is_broadcast(each, networks) for each in every):
         return "that is a broadcast address"
     match address_kind(packed):
         case AddressKind.GLOBAL:
@@ -240,7 +264,8 @@ def candidate_refusal(
         case AddressKind.LOOPBACK:
             return None if allow_loopback else "a loopback address means the sender's own machine"
         case AddressKind.PRIVATE:
-            if allow_private or any(inner in network for network in networks):
+            is_plain = len(every) == 1
+            if is_plain and (allow_private or _is_inside(every[0], networks)):
                 return None
             return "a private address outside our own networks"
         case AddressKind.LINK_LOCAL:

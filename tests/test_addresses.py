@@ -81,6 +81,11 @@ VECTORS = (
     ("64:ff9b::a00:1", PRIVATE),
     ("64:ff9b::a9fe:a9fe", LINK_LOCAL),
     ("64:ff9b::808:808", GLOBAL),
+    # The prefix of NAT64s in one's own network (RFC 8215), wherever it has the address.
+    ("64:ff9b:1::1", NEVER),
+    ("64:ff9b:1:a00:1::", NEVER),
+    ("64:ff9b:1:ffff:ffff:ffff:7f00:1", NEVER),
+    ("64:ff9b:2::1", GLOBAL),
     ("2002:7f00:1::", LOOPBACK),
     ("2002:a00:1::1", PRIVATE),
     ("2002:c0a8:101::", PRIVATE),
@@ -231,6 +236,29 @@ class CandidateRefusalTests(SynchronousTestCase):
         The broadcast address of a network of ours is refused.
         """
         self.assertIn("broadcast", str(self.refusal("192.168.1.255:7777", own_networks=HOME)))
+
+    def test_in_disguise(self) -> None:
+        """
+        Our own address, the broadcast address of a network of ours and private addresses
+        are none that may be tried, whatever IPv6 address they are wrapped into, whoever
+        is near.
+        """
+        own = [TransportAddress("192.168.1.5", 7777), TransportAddress("203.0.113.5", 7777)]
+        for number in (0xC0A80105, 0xC0A801FF, 0xC0A80101, 0x0A000001, 0xCB007105, 0xCB0071FF):
+            high, low = number >> 16, number & 0xFFFF
+            networks = [*HOME, ipaddress.ip_network("203.0.113.0/24")]
+            inverted = f"{high ^ 0xFFFF:x}:{low ^ 0xFFFF:x}"
+            for text in (
+                f"64:ff9b::{high:x}:{low:x}",
+                f"64:ff9b:1::{high:x}:{low:x}",
+                f"2002:{high:x}:{low:x}::1",
+                f"2001:0:808:808::{inverted}",
+                f"2001:0:{high:x}:{low:x}::f7f7:f7f7",
+            ):
+                refusal = self.refusal(
+                    f"[{text}]:7777", own=own, own_networks=networks, allow_private=True
+                )
+                self.assertIsNotNone(refusal, text)
 
     def test_loopback(self) -> None:
         """

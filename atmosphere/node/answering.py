@@ -34,6 +34,9 @@ GLANCE = 0.1
 #: The sources of knocks that are remembered.
 MAX_SOURCES = 2
 
+#: Knocks that are known again: more than the 72 that one answer brings.
+MAX_KNOCKS = 256
+
 
 class AnswerOffer:
     """
@@ -72,6 +75,7 @@ class AnswerOffer:
         self._emit = emit
         self._knocked = knocked
         self._told: tuple[Candidate, ...] = ()
+        self._heard: dict[bytes, None] = {}
         self._starting: Deferred[None] | None = None
         self._keeper = MappingKeeper(reactor, surroundings, lambda: True, self._kept)
         assert code.secret is not None
@@ -173,10 +177,17 @@ class AnswerOffer:
 
     def _check_received(self, data: bytes, source: TransportAddress) -> bool:
         """
-        See whether what came is a knock, and have the issuer dialled then.
+        See whether what came is a knock, and have the issuer dialled then. One that came
+        before was overheard: its source says nothing of where the issuer is.
         """
         if not is_knock(data, self._credentials):
             return False
+        transaction_id = data[8:20]
+        if transaction_id in self._heard:
+            return True
+        self._heard[transaction_id] = None
+        if len(self._heard) > MAX_KNOCKS:
+            del self._heard[next(iter(self._heard))]
         if source in self.sources:
             self.sources.remove(source)
         self.sources.insert(0, source)

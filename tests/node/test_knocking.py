@@ -140,8 +140,33 @@ class HostileTests(AnswerCase):
         trace = self.world.network.record()
         for number in range(200):
             source = TransportAddress("198.51.100.66", 2000 + number)
-            self.assertTrue(ports.knocked(encode_knock(credentials, bytes(12)), source))
+            knock = encode_knock(credentials, number.to_bytes(12, "big"))
+            self.assertTrue(ports.knocked(knock, source))
             self.world.advance(0.05)
         sent = [each for each in trace if each.destination[0] == "198.51.100.66"]
         self.assertLessEqual(len({each.destination for each in sent}), 3 * MAX_SOURCES)
         self.assertLessEqual(len(sent), 3 * MAX_SOURCES * 12)
+
+    def test_replayed_knocks(self) -> None:
+        """
+        A knock that somebody overheard counts once: sent again by others' names it makes
+        the joiner neither dial there nor forget where the issuer knocked from.
+        """
+        self.homes()
+        code = self.invite()
+        self.join(code)
+        joining = JoinCode.from_compact(code)
+        own, ports = self.seattle.key.node_id, self.seattle.service.surroundings.ports
+        credentials = KnockCredentials.of(invitation_of(joining).key, joining.issuer, own)
+        knock = encode_knock(credentials, bytes(12))
+        assert ports.knocked is not None
+        self.assertTrue(ports.knocked(knock, TransportAddress("198.51.100.66", 2000)))
+        self.world.advance(8)
+        trace = self.world.network.record()
+        for number in range(200):
+            source = TransportAddress("198.51.100.67", 2000 + number)
+            self.assertTrue(ports.knocked(knock, source))
+            self.world.advance(0.05)
+        sent = {each.destination for each in trace if each.kind == "udp"}
+        self.assertIn(("198.51.100.66", 2000), sent)
+        self.assertFalse(any(host == "198.51.100.67" for host, _ in sent))

@@ -12,6 +12,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 
+from atmosphere.rate import TokenBucket
+
 __all__ = [
     "MAX_PROBES",
     "MAX_SOCKETS",
@@ -45,6 +47,11 @@ MAX_PROBINGS = 4
 #: one that came to nothing, twice as many after each more, up to the longest.
 FIRST_PAUSE = 300.0
 LONGEST_PAUSE = 3600.0
+
+#: Agreements with one peer: so many at once, and then one in so many seconds. One that is
+#: taken back before its burst costs nothing else, and holds the place meanwhile.
+AGREEMENTS_AT_ONCE = 4
+AGREEMENT_PAUSE = 60.0
 
 #: Peers, and hosts, whose last burst is remembered.
 MAX_REMEMBERED = 1024
@@ -150,6 +157,7 @@ class PredictionBudget:
         self._held_until = float("-inf")
         self._peers = _Memory()
         self._hosts = _Memory()
+        self._agreements: OrderedDict[Hashable, TokenBucket] = OrderedDict()
         self._mappings: deque[tuple[float, int]] = deque()
         self._probings: deque[float] = deque()
 
@@ -175,6 +183,9 @@ class PredictionBudget:
         @return: seconds and the reason; C{None} if it may begin now.
         """
         waits = [(self._peers.wait(peer, now), "one was tried of late")]
+        agreements = self._agreements.get(peer)
+        if agreements is not None:
+            waits.append((agreements.delay(1, now), "several were agreed on of late"))
         if self.is_held(now):
             waits.append((self._held_until - now, "another one is being made"))
         if host is None:
@@ -198,6 +209,18 @@ class PredictionBudget:
         """
         self._holder = holder
         self._held_until = now + seconds
+
+    def agreeing(self, peer: Hashable, now: float) -> None:
+        """
+        Count that one is being agreed on with a peer, whatever becomes of it.
+        """
+        agreements = self._agreements.pop(peer, None)
+        if agreements is None:
+            agreements = TokenBucket(1 / AGREEMENT_PAUSE, AGREEMENTS_AT_ONCE)
+        self._agreements[peer] = agreements
+        agreements.take(1, now)
+        if len(self._agreements) > MAX_REMEMBERED:
+            self._agreements.popitem(last=False)
 
     def release(self, holder: object) -> None:
         """

@@ -8,6 +8,7 @@ Nothing here sends or times anything; what is not rightly signed is dropped.
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,12 +39,20 @@ from atmosphere.network.stun.values import ROLE_CONFLICT
 from .datagram_size import FULL_SIZE
 from .ways import DirectWay, Way
 
-__all__ = ["Answer", "CheckConversation", "check_recipient"]
+__all__ = ["Answer", "CheckConversation", "answer_recipient", "check_recipient"]
 
 #: Longer checks are not answered: what one answers must stay small.
 LONGEST_CHECK = 1500
 MAX_OUTSTANDING = 128
 OUTSTANDING_FOR = 5.0
+
+#: Checks of the peer that are known again, and by how many bytes of their transaction IDs.
+MAX_ANSWERED = 2048
+PART = 8
+
+#: With so many bytes of the sender's ufrag a transaction ID begins: of the answer they say
+#: to which of a node's many links it belongs.
+TAG_LENGTH = 6
 
 #: What a relayed way has instead of a source address.
 NOWHERE = TransportAddress("0.0.0.0", 0)
@@ -84,6 +93,15 @@ class Answer:
     size: int = 0
 
 
+def answer_recipient(transaction_id: bytes) -> str:
+    """
+    Say which link awaits an answer, if any does.
+
+    @return: its user name fragment.
+    """
+    return b64encode(transaction_id[:TAG_LENGTH]).decode()
+
+
 def check_recipient(data: bytes) -> str | None:
     """
     Say to which link a check is addressed, so that the owner of many links
@@ -101,6 +119,28 @@ def check_recipient(data: bytes) -> str | None:
         return None
     recipient, colon, _ = username.partition(":")
     return recipient if colon else None
+
+
+class _Answered:
+    """
+    The checks that were answered last, in 16 KiB: as a set they would take ten times that.
+    """
+
+    __slots__ = ("_next", "_parts")
+
+    def __init__(self) -> None:
+        self._parts = bytearray()
+        self._next = 0
+
+    def __contains__(self, transaction_id: bytes) -> bool:
+        return transaction_id[-PART:] in self._parts
+
+    def add(self, transaction_id: bytes) -> None:
+        """
+        Note one, in the place of the oldest.
+        """
+        self._parts[self._next : self._next + PART] = transaction_id[-PART:]
+        self._next = (self._next + PART) % (MAX_ANSWERED * PART)
 
 
 class CheckConversation:
@@ -124,6 +164,9 @@ class CheckConversation:
         self._tie_breaker = int.from_bytes(entropy(8), "big")
         self._outstanding: dict[bytes, _Outstanding] = {}
         self._probes: dict[bytes, _Outstanding] = {}
+        self._probed_at = float("-inf")
+        self._answered = _Answered()
+        self._tag = b64decode(local.ufrag)[:TAG_LENGTH]
 
     def is_waiting_for(self, transaction_id: bytes) -> bool:
         """
@@ -141,11 +184,12 @@ class CheckConversation:
         """
         Write a small check to an address that was guessed.
 
-        The many of a burst are kept apart, and until L{forget_probes}.
+        The many of a burst are kept apart, and until L{forget_probes} or the last is old.
         """
         check = self.new_check(way, now, is_full=False, priority=priority)
         transaction_id = check[8:20]
         self._probes[transaction_id] = self._outstanding.pop(transaction_id)
+        self._probed_at = now
         return check
 
     def forget_probes(self) -> None:
@@ -167,7 +211,7 @@ class CheckConversation:
         if self.remote is None:
             raise ValueError("no check without the peer's credentials")
         self._drop_old(now)
-        transaction_id = self._entropy(TRANSACTION_ID_LENGTH)
+        transaction_id = self._tag + self._entropy(TRANSACTION_ID_LENGTH)[len(self._tag) :]
         key = self.remote.key
         self._outstanding[transaction_id] = _Outstanding(
             way, now, is_full, key, size if is_full else 0
@@ -186,6 +230,8 @@ class CheckConversation:
         """
         Let go of checks that will not be answered any more. They are in order.
         """
+        if now - self._probed_at > OUTSTANDING_FOR:
+            self._probes.clear()
         for transaction_id, each in list(self._outstanding.items()):
             is_old = now - each.sent_at > OUTSTANDING_FOR
             if not is_old and len(self._outstanding) < MAX_OUTSTANDING:
@@ -202,7 +248,7 @@ class CheckConversation:
         if message.unknown_required:
             return False
         recipient, _, sender = username.partition(":")
-        if recipient != self.local.ufrag:
+        if recipient != self.local.ufrag or message.transaction_id in self._answered:
             return False
         if self.remote is not None and sender != self.remote.ufrag:
             return False
@@ -210,10 +256,12 @@ class CheckConversation:
 
     def answer_to(self, data: bytes, message: Message, way: Way) -> bytes | None:
         """
-        Write the answer to what L{read_check} let pass.
+        Write the answer to what L{read_check} let pass. It lets it pass no more: each
+        check is a transaction of its own, so what comes again was overheard.
 
         @return: never longer than the check; C{None} where it would be.
         """
+        self._answered.add(message.transaction_id)
         theirs = ICE_CONTROLLING if self._is_controlling else ICE_CONTROLLED
         key = self.local.key
         if message.get(theirs) is not None:

@@ -40,6 +40,14 @@ class Pair:
             return False
         return way.socket is not None if self.is_hard else way.address.host == self.host
 
+    def is_hit(self, way: Way) -> bool:
+        """
+        Say whether a way leads to where a burst is sent.
+        """
+        if not isinstance(way, DirectWay):
+            return False
+        return way.address == self.target if self.is_hard else way.address.host == self.host
+
 
 def _global(offer: PathOffer, kind: CandidateType) -> TransportAddress | None:
     """

@@ -13,6 +13,9 @@ STABLE_AFTER = 60.0
 #: Seconds: 2 after the second failure, then twice as long each time, up to this.
 LONGEST_HOLD = 60.0
 
+#: Failures that are counted: more hold no longer, and two to the power of many is no float.
+MOST_FALLS = 16
+
 
 class HoldBack:
     """
@@ -36,7 +39,7 @@ class HoldBack:
         The way worked, and has failed.
         """
         is_again = now - self._taken_at < STABLE_AFTER
-        self._falls = self._falls + 1 if is_again else 1
+        self._falls = min(MOST_FALLS, self._falls + 1) if is_again else 1
         if self._falls > 1:
             self._until = now + min(LONGEST_HOLD, 2.0 ** (self._falls - 1))
 

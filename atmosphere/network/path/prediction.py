@@ -305,6 +305,7 @@ class Prediction:
         self._attempt += 1
         self._due = now + ANSWER_WITHIN
         self._budget.hold(self, now, ANSWER_WITHIN)
+        self._budget.agreeing(self._peer, now)
         self._say(Step.PROPOSE)
         self._decisions.note(
             now, None, "guessing ports: proposed, for our NAT takes another one for each peer"
@@ -331,6 +332,7 @@ class Prediction:
             self._decisions.note(now, None, f"guessing ports: put off for {ceil(wait)} s, {why}")
             return
         self._agreed = pair
+        self._budget.agreeing(self._peer, now)
         self._say(Step.ACCEPT)
         self._agree(now)
 
@@ -369,7 +371,8 @@ class Prediction:
         self.phase = Phase.RUNNING
         self._checker.conversation.forget_probes()
         for known in self._direct():  # what came of a burst before, and is of no use
-            if known.state is WayState.FAILED and not known.is_told and pair.made(known.way):
+            is_idle = known.state is WayState.FAILED or (known.due is None and not _answers(known))
+            if is_idle and not known.is_told and pair.made(known.way):
                 self._ways.drop(known.way)
         self._keep_sockets()
         self._burst = Burst(pair, self._budget.max_sockets, self._entropy, now)
@@ -412,7 +415,8 @@ class Prediction:
         A direct way answers.
         """
         text, burst = way_text(known.way), self._burst
-        if burst is None:
+        is_hit = self._agreed is not None and self._agreed.is_hit(known.way)
+        if burst is None or not is_hit:  # else the host's pause would end, too
             self._end(now, f"not needed, {text} answers")
             return
         self._budget.succeeded(self._peer, self._host(), burst.began_at)

@@ -35,6 +35,10 @@ MAX_INHERITED = 4
 NAMED_AT_ONCE = 48
 NAMED_PER_SECOND = 0.5
 
+#: Addresses that never answered, and that the peer names no more: what was sent there is
+#: remembered, for it may name them again.
+MAX_DROPPED = 256
+
 PEER_REFLEXIVE_PRIORITY = candidate_priority(CandidateType.PEER_REFLEXIVE)
 
 
@@ -61,6 +65,7 @@ class WayTable:
         self.is_touched = True
         self._ways: dict[Way, KnownWay] = {}
         self._initial: set[Way] = set()
+        self._dropped: dict[Way, KnownWay] = {}
         self._named = TokenBucket(NAMED_PER_SECOND, NAMED_AT_ONCE)
 
     def __iter__(self) -> Iterator[KnownWay]:
@@ -198,16 +203,16 @@ class WayTable:
             is_stale = known.is_told and isinstance(known.way, DirectWay) and known.way not in told
             if is_stale and known.way not in self._initial and known.way != keep:
                 if known.state is not WayState.SUCCEEDED:
-                    del self._ways[known.way]
+                    self._forsake(known)
                 else:
                     known.origin = CandidateType.PEER_REFLEXIVE
         for named, candidate in told.items():
             entry = self._ways.get(named)
             if entry is None:
-                if self._count(is_direct=True) >= MAX_DIRECT or not self._named.take(1, now):
+                entry = self._name(named, candidate, now)
+                if entry is None:
                     refused.append((named, "the peer names too many addresses"))
                     continue
-                entry = self._add(named, candidate.type, candidate.priority)
             entry.origin, entry.priority = candidate.type, candidate.priority
             entry.is_recalled = False
             # Many homes have 192.168.1.0/24: without a sign that it is the same one,
@@ -215,3 +220,31 @@ class WayTable:
             entry.is_unlikely = not is_near and _is_private(candidate.address)
         self.refused = dict(refused)
         return refused
+
+    def _forsake(self, known: KnownWay) -> None:
+        """
+        Let go of an address that the peer names no more. If it never answered, what was
+        sent there is kept: else the peer had us begin anew by naming it again.
+        """
+        del self._ways[known.way]
+        if known.is_stranger and known.last_sent > float("-inf"):
+            self._dropped[known.way] = known
+            if len(self._dropped) > MAX_DROPPED:
+                del self._dropped[next(iter(self._dropped))]
+
+    def _name(self, way: Way, candidate: Candidate, now: float) -> KnownWay | None:
+        """
+        Take an address that the peer did not name in its last offer, as new unless it
+        was named before.
+
+        @return: C{None} if there are too many.
+        """
+        if self._count(is_direct=True) >= MAX_DIRECT:
+            return None
+        known = self._dropped.pop(way, None)
+        if known is not None:
+            self._ways[way] = known
+            return known
+        if not self._named.take(1, now):
+            return None
+        return self._add(way, candidate.type, candidate.priority)

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from atmosphere.engine_driver import EngineClock
 from atmosphere.errors import AtmosphereError, DecodeError, LinkError, MembershipError
 from atmosphere.identity import NodeID, NodeKey
+from atmosphere.network.path.checks import answer_recipient
 from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.path.ways import Way, way_text
 from atmosphere.network.stun.attributes import USERNAME
@@ -262,10 +263,7 @@ class LinkEndpoint:
         if message.message_class is Class.REQUEST:
             username = message.get(USERNAME)
             return None if username is None else self._by_ufrag.get(username.partition(":")[0])
-        for link in self._links:
-            if link.core.paths.is_waiting_for(message.transaction_id):
-                return link
-        return None
+        return self._by_ufrag.get(answer_recipient(message.transaction_id))
 
     def _initial_received(self, data: bytes, way: Way) -> None:
         """

@@ -129,6 +129,17 @@ class BudgetTests(SynchronousTestCase):
         self.budget.began("b", HOST, 300)
         self.assertEqual(self.budget.wait("b", HOST, 400), (500, "one was tried of late"))
 
+    def test_agreements(self) -> None:
+        """
+        With one peer four bursts may be agreed on at once that do not begin, then one a minute.
+        """
+        for _ in range(4):
+            self.assertIsNone(self.budget.wait("b", HOST, 0))
+            self.budget.agreeing("b", 0)
+        self.assertEqual(self.budget.wait("b", HOST, 10), (50, "several were agreed on of late"))
+        self.assertIsNone(self.budget.wait("c", HOST, 10))
+        self.assertIsNone(self.budget.wait("b", HOST, 60))
+
     def test_host(self) -> None:
         """
         Whoever names a host at which nobody was met gets no burst towards it from us,
@@ -163,6 +174,8 @@ class BudgetTests(SynchronousTestCase):
         """
         for number in range(2 * MAX_REMEMBERED):
             self.budget.began(number, str(number), number)
+            self.budget.agreeing(number, number)
+        self.assertEqual(len(self.budget._agreements), MAX_REMEMBERED)
         self.assertEqual(len(self.budget._peers._last), MAX_REMEMBERED)
         self.assertEqual(len(self.budget._hosts._last), MAX_REMEMBERED)
         self.budget.wait(1, "1", 1e6)

@@ -183,9 +183,10 @@ class CheckerTests(SynchronousTestCase):
         A check so short that its answer would be longer is not answered.
         """
         local = self.checker.conversation.local
-        message = Message(Class.REQUEST, bytes(12), ((USERNAME, f"{local.ufrag}:"), (PRIORITY, 1)))
-        data = add_fingerprint(add_integrity_sha256(encode_message(message), local.key, 16))
         far = DirectWay(TransportAddress("2001:db8::1", 9999))
+        names = ((USERNAME, f"{local.ufrag}:"), (PRIORITY, 1))
         for way, expected in ((far, 0), (TO_B, 1)):
+            message = Message(Class.REQUEST, bytes([expected]) * 12, names)
+            data = add_fingerprint(add_integrity_sha256(encode_message(message), local.key, 16))
             self.checker.check_received(data, decode_message(data), way, 0.0)
             self.assertEqual(len(self.checker.datagrams_to_send(0.0, is_hurried=False)), expected)

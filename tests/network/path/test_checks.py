@@ -13,7 +13,12 @@ from typing_extensions import override
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.nat.credentials import Credentials
-from atmosphere.network.path.checks import CheckConversation, check_recipient
+from atmosphere.network.path.checks import (
+    MAX_ANSWERED,
+    CheckConversation,
+    answer_recipient,
+    check_recipient,
+)
 from atmosphere.network.stun.attributes import (
     ERROR_CODE,
     PADDING,
@@ -204,6 +209,31 @@ class ConversationTests(SynchronousTestCase):
                 reply = self.b.answer_to(data[:cut], message, way)
                 self.assertTrue(reply is None or len(reply) <= cut)
         self.assertIsNone(self.b.answer_to(data[:60], message, TO_A))
+
+    def test_answered_once(self) -> None:
+        """
+        A check that was answered is none any more, until 2,048 others were.
+        """
+        first, *others = (self.check() for _ in range(1 + MAX_ANSWERED))
+        for data in (first, *others):
+            message = decode_message(data)
+            self.assertTrue(self.b.read_check(data, message))
+            self.assertIsNotNone(self.b.answer_to(data, message, TO_A))
+            if data is not others[-1]:
+                self.assertFalse(self.b.read_check(first, decode_message(first)))
+        for data in others:
+            self.assertFalse(self.b.read_check(data, decode_message(data)))
+        self.assertTrue(self.b.read_check(first, decode_message(first)))
+        self.assertEqual(len(self.b._answered._parts), 16 * 1024)
+
+    def test_whose_answer(self) -> None:
+        """
+        The answer to a check says whose that was, so that it is found among many links,
+        and no two checks have one transaction ID.
+        """
+        ids = {decode_message(self.check()).transaction_id for _ in range(100)}
+        self.assertEqual(len(ids), 100)
+        self.assertEqual({answer_recipient(each) for each in ids}, {self.a.local.ufrag})
 
     def test_old_checks_are_dropped(self) -> None:
         """

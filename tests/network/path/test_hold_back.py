@@ -33,6 +33,17 @@ class HoldBackTests(SynchronousTestCase):
             held.append(self.held(hold, 100.0 * turn + 59.0))
         self.assertEqual(held, [0, 2, 4, 8, 16, 32, 60, 60])
 
+    def test_for_ever(self) -> None:
+        """
+        A way that fails ten thousand times is held for no longer than one that fails ten
+        times, and nothing overflows.
+        """
+        hold = HoldBack()
+        for turn in range(10_000):
+            hold.taken(100.0 * turn)
+            hold.fell(100.0 * turn + 1.0)
+        self.assertEqual(self.held(hold, 100.0 * turn + 1.0), 60)
+
     def test_forgiven(self) -> None:
         """
         A minute of use forgives.

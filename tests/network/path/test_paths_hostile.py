@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.nat.credentials import Credentials
 from atmosphere.network.path.checks import CheckConversation
-from atmosphere.network.path.ways import DirectWay
+from atmosphere.network.path.known_way import WayState
+from atmosphere.network.path.ways import DirectWay, Way
 from atmosphere.network.stun.message import (
     Class,
     Message,
@@ -94,6 +95,34 @@ class StrangerTests(SynchronousTestCase):
         pair.a.receive_datagram(right, TO_B, pair.now)
         self.assertFalse(pair.a.is_waiting_for(message.transaction_id))
         pair.a.receive_datagram(right, TO_B, pair.now)
+
+    def test_replayed_check(self) -> None:
+        """
+        A check that was overheard counts once: thrown at us again, by whatever way and
+        however often, it gets no answer, makes no way known, and does not keep the
+        peer's own checks from being answered.
+        """
+        pair = Pair()
+        pair.open()
+        pair.run(10.0)
+        sent = pair.lanes["b", TO_A].sent + pair.lanes["b", RELAY_TO_A].sent
+        checks = [data for _, data in sent if data[:2] == b"\0\1"]
+        self.assertGreater(len(checks), 3)
+        before = {each.way for each in pair.a.snapshot()}
+        names: list[Way] = [TO_B, RELAY_TO_B]
+        names += [DirectWay(TransportAddress("11.6.6.6", 5000 + each)) for each in range(8)]
+        replays = itertools.cycle(itertools.product(checks, names))
+        for _ in range(200):
+            for data, way in itertools.islice(replays, 20):
+                pair.a.receive_datagram(data, way, pair.now)
+            pair.run(0.1)
+        asked = [data for _, data in pair.lanes["b", TO_A].sent if not is_answer(data)]
+        answers = [data for _, data in pair.lanes["a", TO_B].sent if is_answer(data)]
+        self.assertEqual(len(answers), len(asked))
+        self.assertEqual({each.way for each in pair.a.snapshot()}, before)
+        self.assertEqual(pair.strays, [])
+        self.assertEqual((pair.a.active, pair.b.active), (TO_B, TO_A))
+        self.assertFalse(any(each.state is not WayState.SUCCEEDED for each in pair.b.snapshot()))
 
     def test_indication(self) -> None:
         """
@@ -176,6 +205,26 @@ class HostilePeerTests(SynchronousTestCase):
         later = [at for at, _, _, _ in pair.strays if at > start + 240]
         self.assertLessEqual(len(later), 2 * 16)
         self.assertFalse(any(data.startswith(DATA) for _, _, data, _ in pair.strays))
+
+    def test_named_again(self) -> None:
+        """
+        A peer that names an address, takes it back and names it again, a thousand times,
+        has no more checks sent there than one that names it once.
+        """
+        pair = Pair()
+        pair.connect()
+        victims = [TransportAddress("11.2.3.4", 5000 + each) for each in range(16)]
+        first = pair.b.local_offer([host(each) for each in victims], [])
+        for turn in range(1000):
+            named = first.candidates[: 16 * (turn % 2)]
+            offer = replace(first, candidates=named, generation=turn + 1)
+            pair.a.set_remote_offer(offer, pair.now)
+            pair.run(0.3)
+        for victim in victims:
+            got = [at for at, _, _, way in pair.strays if way == DirectWay(victim)]
+            self.assertLessEqual(len(got), 7 + 6)
+        self.assertLessEqual(sum(len(data) >= 200 for _, _, data, _ in pair.strays), 4)
+        self.assertLessEqual(len(pair.a.snapshot()), 2 + 16)
 
     def test_pace(self) -> None:
         """
