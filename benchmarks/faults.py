@@ -60,6 +60,8 @@ FAULTS = (
     Fault("receiver's NAT rebooted", 1.0, lambda it: it.reboot(it.there)),
     Fault("sender's NAT has another address", 3.0, lambda it: it.reboot(it.here, OTHER_ADDRESS)),
     Fault("receiver's NAT has another", 3.0, lambda it: it.reboot(it.there, OTHER_ADDRESS)),
+    Fault("sender in another network", 3.0, lambda it: it.roam(it.here, OTHER_ADDRESS)),
+    Fault("receiver in another network", 3.0, lambda it: it.roam(it.there, OTHER_ADDRESS)),
     Fault("sender's uplink cut for 10 s", 0.5, lambda it: it.cut(it.here, 10)),
     Fault("receiver's uplink cut for 10 s", 0.5, lambda it: it.cut(it.there, 10)),
     Fault("sender's uplink cut for 60 s", 0.5, lambda it: it.cut(it.here, 60)),

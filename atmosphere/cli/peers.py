@@ -21,8 +21,9 @@ def peers(settings: Settings) -> None:
     """
     List the other members of the mesh.
 
-    connected: there is a link; reachable: heard of lately; away: not heard of
-    for a while; gone: revoked, or not heard of for very long.
+    connected: there is a link; reachable: heard of lately; connecting: this node
+    has just begun to look for it; away: not heard of for a while; gone: revoked,
+    or not heard of for very long.
     """
     from .client import LocalClient
     from .output import describe_path, milliseconds, note, print_json, print_table, shown

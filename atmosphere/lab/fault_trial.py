@@ -162,6 +162,8 @@ class FaultTrial(Trial):
         """
         results = []
         for number, fault in enumerate(faults):
+            if fault.prepare is not None:
+                fault.prepare(self)
             self.meet()
             self._tell("fault", f"{fault.name}: {fault.words}")
             result = self.suffer(fault, total, rate, number)

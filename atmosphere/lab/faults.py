@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .internet import Home, Internet
+from .roaming import add_other_network, go_elsewhere, go_home
 from .trial import Trial
 
 __all__ = ["FAULTS", "Fault", "find_faults"]
@@ -112,6 +113,7 @@ class Fault:
     @ivar cut: seconds for which nothing can get through, or for which it lasts.
     @ivar target: seconds for which nothing may come beyond that; C{None} if there is
         nothing that has to be reached.
+    @ivar prepare: makes ready, before the transfer, what takes a while.
     @ivar begin: makes it happen; the sender's home is the second.
     @ivar end: ends it, C{cut} seconds later.
     @ivar clear: undoes, when the transfer is over, what would be in the way of the next.
@@ -125,6 +127,7 @@ class Fault:
     begin: Callable[[Trial], Any]
     end: Callable[[Trial], Any] | None = None
     clear: Callable[[Trial], Any] | None = None
+    prepare: Callable[[Trial], Any] | None = None
     is_interrupting: bool = True
 
 
@@ -148,6 +151,22 @@ def _cut(name: str, seconds: float, side: int) -> Fault:
         0.5,
         lambda trial: cut(trial.internet, _homes(trial)[side]),
         lambda trial: mend(trial.internet, _homes(trial)[side]),
+    )
+
+
+def _roam(name: str, side: int) -> Fault:
+    """
+    Write down that a machine goes into another network.
+    """
+    whose = ("the receiver's", "the sender's")[side]
+    return Fault(
+        name,
+        f"{whose} machine is carried into another network, as from cable to wireless",
+        0.0,
+        3.0,
+        lambda trial: go_elsewhere(_homes(trial)[side]),
+        clear=lambda trial: go_home(_homes(trial)[side]),
+        prepare=lambda trial: add_other_network(trial.internet, _homes(trial)[side]),
     )
 
 
@@ -183,6 +202,8 @@ FAULTS = (
         lambda trial: readdress(trial.internet, _homes(trial)[0]),
         clear=lambda trial: restore_address(trial.internet, _homes(trial)[0]),
     ),
+    _roam("roam-sender", 1),
+    _roam("roam-receiver", 0),
     _cut("cut-10", 10.0, 1),
     _cut("cut-10-receiver", 10.0, 0),
     _cut("cut-60", 60.0, 1),

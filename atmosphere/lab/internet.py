@@ -272,13 +272,34 @@ class Internet:
 
     def _lay_cables(self) -> None:
         """
-        Start the program that carries packets between homes and the middle.
+        Lay the cables between homes and the middle.
         """
         edges = {home.number: home.edge for home in self.homes}
-        cables = [
-            ((edge.path, "outside"), (self.middle.path, f"home{number}"))
-            for number, edge in edges.items()
-        ]
+        self._carry(
+            [
+                ((edge.path, "outside"), (self.middle.path, f"home{number}"))
+                for number, edge in edges.items()
+            ]
+        )
+
+    def add_router(self, name: str) -> Namespace:
+        """
+        Make one more router, with nothing plugged in.
+        """
+        return self._namespace(name, forwards=True)
+
+    def lay_cable(self, router: Namespace, near: str) -> None:
+        """
+        Lay one more cable to the middle, like that of a home.
+
+        @param near: what its end in the middle is called; the other is C{outside}.
+        """
+        self._carry([((router.path, "outside"), (self.middle.path, near))])
+
+    def _carry(self, cables: Sequence[tuple[tuple[str, str], tuple[str, str]]]) -> None:
+        """
+        Start a program that carries packets from end to end.
+        """
         conditions = self.conditions
         plan = {
             "cables": cables,

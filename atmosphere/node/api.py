@@ -44,7 +44,7 @@ class NodeAPI(Protocol):
         List the other members.
 
         @return: of each C{node_id}, C{name}, C{state} (C{connected},
-            C{reachable}, C{away} or C{gone}) and C{path}: C{None}, or C{kind}
+            C{reachable}, C{connecting}, C{away} or C{gone}) and C{path}: C{None}, or C{kind}
             (C{direct}, C{punched}, C{relayed}), C{remote}, C{rtt_ms}.
         """
         ...

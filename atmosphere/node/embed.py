@@ -28,6 +28,7 @@ from atmosphere.network.relay.service import RelayService
 from atmosphere.text import escape_peer_text, tidy_name
 
 from .config import NodeConfig, check_name, with_fallback, with_options
+from .interface_watch import watch_interfaces
 from .relaying import make_relay as _make_relay
 from .service import NodeService
 from .store import NodeStore
@@ -105,7 +106,8 @@ def make_node(
     @param relays: C{ws://} or C{wss://} URLs of relays to use.
     @param has_control: whether the command line may talk to the node, and
         other programs of this user open streams through it.
-    @param list_interfaces: lists the machine's interfaces.
+    @param list_interfaces: lists the machine's interfaces. Those that you list are looked
+        at every ten seconds; of the real ones the system may tell when they change.
     @param entropy: makes keys.
     @param wall: tells POSIX time.
     @param random: spreads retries.
@@ -143,6 +145,7 @@ def make_node(
             wall=wall,
             random=random,
             interfaces=list_interfaces,
+            watch=watch_interfaces if list_interfaces is list_real_interfaces else None,
             has_control=has_control,
         )
         store.database.rest()

@@ -5,7 +5,7 @@ The relays that a node is connected to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -180,13 +180,15 @@ class RelaySet(MultiService):
         for url in urls:
             self.use(url)
 
-    def hurry(self) -> None:
+    def hurry(self, addresses: Container[str] | None = None) -> None:
         """
         See at once whether the relays are there: the network may be another, or back.
+
+        @param addresses: those that this machine has now, if that is known.
         """
         for client in self.clients.values():
             if client.running:
-                client.hurry()
+                client.hurry(addresses)
 
     def reconnect(self) -> None:
         """

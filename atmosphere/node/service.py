@@ -21,6 +21,7 @@ from atmosphere.mesh.join_code import JoinCode
 from atmosphere.mesh.roster import Change, Joined, Left, Member
 from atmosphere.network.nat.candidates import Interface
 from atmosphere.network.nat.interfaces import list_interfaces
+from atmosphere.network.path.reports import PathEvent, PathSilent
 from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.quic.connection import Link
 from atmosphere.network.relay.client import RelayClient
@@ -38,6 +39,7 @@ from .control import ControlService
 from .explaining import explain
 from .forwarding import Forwarding, ForwardingNode
 from .gossiping import Gossiping
+from .interface_watch import Watch, watch_interfaces
 from .invitations import Invitations
 from .joining import SERVICE as JOIN_SERVICE, Admission, serve_guest
 from .keeper import LinkKeeper
@@ -85,12 +87,14 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
         wall: Callable[[], float],
         random: Callable[[], float],
         interfaces: Callable[[], list[Interface]] = list_interfaces,
+        watch: Watch | None = watch_interfaces,
         has_control: bool = True,
     ) -> None:
         """
         @param reactor: has UDP, TCP, UNIX sockets, time and name resolution.
         @param store: open for writing; whoever opened it closes it.
         @param interfaces: lists the machine's interfaces.
+        @param watch: tells when they may have changed, see L{Surroundings}.
         @param has_control: whether the local API is served.
         """
         super().__init__()
@@ -109,7 +113,12 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
         self._invitations = Invitations(store.database, wall)
         ports = NodePorts(reactor, self._deliver, entropy=entropy)
         self.surroundings = Surroundings(
-            reactor, config, ports, list_interfaces=interfaces, changed=self._addresses_changed
+            reactor,
+            config,
+            ports,
+            list_interfaces=interfaces,
+            changed=self._addresses_changed,
+            watch=watch,
         )
         self.relays = RelaySet(
             reactor,
@@ -136,13 +145,19 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
             entropy=entropy,
             policy=PathPolicy(config.path_policy),
         )
+        self._keeper = LinkKeeper(reactor, self.links, self.mesh, random=random)
         self.standing = Standing(
-            config, self.mesh, self.links, self.surroundings, wall=wall, store=store
+            config,
+            self.mesh,
+            self.links,
+            self.surroundings,
+            wall=wall,
+            store=store,
+            is_looking_for=self._keeper.is_looking_for,
         )
         self.streaming = Streaming(reactor, self.links, self.find)
         self.forwarding = Forwarding(reactor, store, self.mesh, self.streaming, self.find)
         self.forwarding.setServiceParent(self)
-        self._keeper = LinkKeeper(reactor, self.links, self.mesh, random=random)
         self._gossip = Gossiping(reactor, self.mesh, self.links, now=self._clock.now, wall=wall)
         self._renewals = Renewals(reactor, store, self.mesh, self.links, wall=wall, entropy=entropy)
         self._admission = Admission(
@@ -170,6 +185,7 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
         self.mesh.listeners.append(self._mesh_changed)
         self.links.on_connected.append(self._connected)
         self.links.on_closed.append(self._closed)
+        self.links.on_path.append(self._path_changed)
         self.links.services[PING_SERVICE] = lambda link: PingServer()
         self.links.guest_services[JOIN_SERVICE] = partial(
             serve_guest, self._admission, self._approvals
@@ -356,7 +372,14 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
         """
         Note when a member was last heard.
         """
-        if link.membership is not None:
+        if link.membership is not None and not link.is_silent:
+            self.standing.heard(link.peer)
+
+    def _path_changed(self, link: Link, event: PathEvent) -> None:
+        """
+        Note likewise that a member has fallen silent: it was heard until a moment ago.
+        """
+        if link.membership is not None and isinstance(event, PathSilent):
             self.standing.heard(link.peer)
 
     # The local API: see L{NodeAPI}.

@@ -39,8 +39,10 @@ class Standing:
         *,
         wall: Callable[[], float],
         store: NodeStore,
+        is_looking_for: Callable[[NodeID], bool],
     ) -> None:
         """
+        @param is_looking_for: whether it is not known yet if a member can be reached.
         @param store: knows what was found damaged, and whether the disk keeps anything.
         """
         self._config = config
@@ -49,6 +51,7 @@ class Standing:
         self._surroundings = surroundings
         self._wall = wall
         self._store = store
+        self._is_looking_for = is_looking_for
 
     def heard(self, node: NodeID) -> None:
         """
@@ -113,7 +116,9 @@ class Standing:
             return "connected"
         if self._mesh.roster is None or not self._mesh.roster.is_current(member, wall):
             return "gone"
-        return "reachable" if wall - member.seen < REACHABLE_FOR else "away"
+        if wall - member.seen < REACHABLE_FOR:
+            return "reachable"
+        return "connecting" if self._is_looking_for(member.node) else "away"
 
     def peers(self) -> list[JSON]:
         """

@@ -36,6 +36,7 @@ from atmosphere.network.stun.service import PublicAddressFinder, resolver
 
 from .api import JSON
 from .config import NodeConfig
+from .interface_watch import InterfaceWatch, Watch
 from .port_watch import takes_another_port
 from .ports import NodePorts
 from .relay_facts import relay_facts
@@ -71,10 +72,13 @@ class Surroundings:
         *,
         list_interfaces: Callable[[], list[Interface]],
         changed: Callable[[], None],
+        watch: Watch | None = None,
     ) -> None:
         """
         @param list_interfaces: see L{atmosphere.network.nat.interfaces}.
         @param changed: called when our addresses are others than before.
+        @param watch: tells when the interfaces may have changed; without it, or where
+            it cannot, they are looked at every ten seconds all the same.
         """
         self.ports = ports
         self.relays: RelaySet
@@ -96,6 +100,7 @@ class Surroundings:
         self._doubted_at = float("-inf")
         self._loop = LoopingCall(self.look)
         self._loop.clock = reactor
+        self._watch = InterfaceWatch(reactor, watch, self._told)
 
     # Life.
 
@@ -109,12 +114,14 @@ class Surroundings:
             ipv4=self.ports.stun.get(False),
             ipv6=self.ports.stun.get(True),
         )
+        self._watch.start()
         self._loop.start(LOOK_EVERY, now=True)
 
     def stop(self) -> None:
         """
         Look around no more.
         """
+        self._watch.stop()
         if self._loop.running:
             self._loop.stop()
         for each in (self._finding, self._watching):
@@ -126,21 +133,44 @@ class Surroundings:
         """
         See whether our interfaces have changed.
         """
-        interfaces = self._list_interfaces()
-        if interfaces != self._interfaces:
-            is_first = not self._interfaces
-            self._interfaces = interfaces
-            if not is_first:
-                self._log.info("the network interfaces have changed")
-                self.public = None
-                self._takes_another_port = False
-                self.relays.hurry()
-            self.ask()
-        else:
+        if not self._have_interfaces_changed():
             self._looks_left -= 1
             if self._looks_left <= 0:
                 self.ask()
         self.review()
+
+    def _told(self, is_rerouted: bool) -> None:
+        """
+        The system says that something has changed. A default route may have with the
+        interfaces as they were: what we send then leaves by another of them.
+        """
+        if not self._have_interfaces_changed() and is_rerouted:
+            self._hurry_relays()
+            self.ask()
+        self.review()
+
+    def _have_interfaces_changed(self) -> bool:
+        """
+        Look at our interfaces; if they are others than before, ask how we are seen now.
+        """
+        interfaces = self._list_interfaces()
+        if interfaces == self._interfaces:
+            return False
+        is_first = not self._interfaces
+        self._interfaces = interfaces
+        if not is_first:
+            self._log.info("the network interfaces have changed")
+            self.public = None
+            self._takes_another_port = False
+            self._hurry_relays()
+        self.ask()
+        return True
+
+    def _hurry_relays(self) -> None:
+        """
+        See whether our relays still hear us where we are now.
+        """
+        self.relays.hurry(frozenset(each.address for each in self._interfaces))
 
     def review(self) -> None:
         """

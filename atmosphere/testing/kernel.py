@@ -46,6 +46,7 @@ class Kernel:
     @ivar host: the host, as the origin of its packets.
     @ivar attachments: how it hangs on its networks.
     @ivar paths: the loopback port behind each UNIX socket.
+    @ivar watchers: called when the addresses have changed.
     @ivar is_down: whether the host is without power: nothing comes in or goes out.
     @ivar most_sockets: how many the process may have open at once (C{EMFILE}); C{None} for
         as many as it likes.
@@ -73,6 +74,7 @@ class Kernel:
         self.host = host
         self.attachments: list[Attachment] = []
         self.paths: dict[str, int] = {}
+        self.watchers: list[Callable[[], object]] = []
         self.is_down = False
         self.most_sockets: int | None = None
 
@@ -135,6 +137,7 @@ class Kernel:
             still had something to send are forgotten.
         """
         self.paths.clear()
+        self.watchers.clear()
         for each in list(self.sockets.values()):
             each.vanish(silently=silently)
         if silently:
@@ -225,6 +228,8 @@ class Kernel:
         """
         self.attachments[:] = attachments
         self._sources.clear()
+        for watcher in list(self.watchers):
+            watcher()
 
     # --------------------------------------------------------------------- packets
 

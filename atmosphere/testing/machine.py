@@ -21,6 +21,7 @@ from atmosphere.network.quic.connection import Link
 from atmosphere.network.relay.limits import RelayConfig
 from atmosphere.network.relay.service import RelayService
 from atmosphere.node.config import NodeConfig
+from atmosphere.node.interface_watch import Heard
 from atmosphere.node.service import NodeService
 from atmosphere.node.store import NodeStore
 from atmosphere.services.running import node_ended
@@ -78,6 +79,22 @@ class Machine:
             for each in attachments
         ]
 
+    def watch(self, reactor: object, heard: Heard) -> Callable[[], object]:
+        """
+        Tell the node when the machine's addresses change, as Linux does.
+        """
+        watchers = self.host.kernel.watchers
+
+        def tell() -> None:
+            self.host.callLater(0, heard, False)
+
+        def end() -> None:
+            if tell in watchers:  # a process that was killed has none left
+                watchers.remove(tell)
+
+        watchers.append(tell)
+        return end
+
     def start(self) -> NodeService:
         """
         Start the node, as another process each time.
@@ -94,6 +111,7 @@ class Machine:
             wall=self._simulation.wall,
             random=seeded_random(f"{self._simulation.network.seed} {seed}"),
             interfaces=self.interfaces,
+            watch=self.watch,
             has_control=False,
         )
         self.service.privilegedStartService()

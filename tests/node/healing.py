@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -81,12 +82,13 @@ class Healing:
         self.world = World(str(folder), seed, latency=uplink)
         self.clock = self.world.clock
         self.world.network.set_link(self.world.relay_host, latency=0.0)
+        self._line: dict[str, Any] = {"rate": rate, "queue": QUEUE}
         self.start_relay()
         self.here = self.world.node("portland", "198.51.100.1", behind=homes[0])
         self.there = self.world.node("seattle", "198.51.100.2", behind=homes[1])
         for node in (self.here, self.there):
             assert node.nat is not None
-            self.world.network.set_link(node.nat, rate=rate, queue=QUEUE)
+            self.world.network.set_link(node.nat, **self._line)
         self.world.join(self.here, self.there)
         self.world.until(
             lambda: self.here.is_linked(self.there) and self.there.is_linked(self.here), 20
@@ -175,6 +177,29 @@ class Healing:
         """
         assert node.nat is not None
         node.nat.reboot(address)
+        self.finish()
+        return self.longest_gap()
+
+    def roam(self, node: SimulatedNode, address: str) -> float:
+        """
+        Carry a machine into another network: behind another NAT, like that which it leaves.
+
+        @param address: the public address there.
+        """
+        old = node.nat
+        assert old is not None
+        network, number = self.world.network, len(self.world.nodes) + 1
+        nat = network.nat(
+            f"other nat of {node.host.name}",
+            address,
+            old.behaviour,
+            gateway=f"192.168.{number}.1",
+        )
+        network.set_link(nat, **self._line)
+        self.world.advance(2.2)  # not when each looks at its interfaces anyhow
+        network.move(node.host, f"192.168.{number}.2", on=nat.lan)
+        node.nat = nat
+        self.begun = self.clock.seconds()
         self.finish()
         return self.longest_gap()
 

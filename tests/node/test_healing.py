@@ -76,6 +76,18 @@ class HealingTests(SynchronousTestCase):
 
                 self.check(homes, AFTER_OTHER_ADDRESS, reboot)
 
+    def test_roaming(self) -> None:
+        """
+        So does a machine that is carried into another network.
+        """
+        for homes in (PUNCHED, RELAYED):
+            for side in ("here", "there"):
+
+                def roam(healing: Healing, side: str = side) -> float:
+                    return healing.roam(getattr(healing, side), OTHER_ADDRESS)
+
+                self.check(homes, AFTER_OTHER_ADDRESS, roam)
+
     def test_direct_again(self) -> None:
         """
         After that the path is direct again within seconds, by the new address.

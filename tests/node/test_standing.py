@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing_extensions import override
 
 from atmosphere.errors import ConfigurationError, JoinError, StateError
+from atmosphere.node.keeper import LOOK_FOR
 from atmosphere.node.standing import REACHABLE_FOR
 from atmosphere.node.state_file import StateFile
 
@@ -68,6 +69,58 @@ class StandingTests(WorldCase):
         self.world.network.advance(REACHABLE_FOR)
         self.assertEqual(self.first.states(), {"seattle": "away"})
         self.assertIsNone(self.first.service.peers()[0]["path"])
+
+    def test_connecting(self) -> None:
+        """
+        Started again after long, a node is connecting with its peers until it is connected:
+        none of them is away.
+        """
+        self.world.join(self.first, self.second)
+        self.world.until(lambda: self.first.states() == {"seattle": "connected"}, 10)
+        self.first.kill()
+        self.world.advance(2 * REACHABLE_FOR)
+        self.first.restart()
+        found = [self.first.states()["seattle"]]
+        while found[-1] != "connected" and len(found) < 100:
+            self.world.advance(0.1)
+            found.append(self.first.states()["seattle"])
+        self.assertEqual(list(dict.fromkeys(found)), ["connecting", "connected"])
+
+    def test_connecting_in_vain(self) -> None:
+        """
+        A peer that does not answer is away as soon as that is known, and so are all where
+        there is no network.
+        """
+        self.world.join(self.first, self.second)
+        self.world.until(lambda: self.first.states() == {"seattle": "connected"}, 10)
+        for is_offline in (False, True):
+            self.second.host.kill(is_silent=True)
+            self.first.kill()
+            if is_offline:
+                self.world.network.cut(self.first.host)
+            self.world.advance(2 * REACHABLE_FOR)
+            self.first.restart()
+            self.assertEqual(self.first.states(), {"seattle": "connecting"})
+            self.world.until(lambda: self.first.states() == {"seattle": "away"}, LOOK_FOR + 2)
+            for _ in range(100):
+                self.world.advance(1)
+                self.assertEqual(self.first.states(), {"seattle": "away"})
+
+    def test_silence_after_long(self) -> None:
+        """
+        A peer that falls silent after hours was heard of a moment ago; five minutes later
+        it is away, and stays so when its link is given up.
+        """
+        self.world.join(self.first, self.second)
+        self.world.advance(7200)
+        self.assertEqual(self.first.states(), {"seattle": "connected"})
+        self.second.kill(is_silent=True)
+        self.world.until(lambda: self.first.states() != {"seattle": "connected"}, 10)
+        self.assertEqual(self.first.states(), {"seattle": "reachable"})
+        self.world.advance(REACHABLE_FOR)
+        for _ in range(60):
+            self.assertEqual(self.first.states(), {"seattle": "away"})
+            self.world.advance(30)
 
     def test_disk(self) -> None:
         """

@@ -8,7 +8,7 @@ and nothing of it is believed about other nodes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketClientFactory
@@ -193,12 +193,19 @@ class RelayClient(Service):
         self._stopped = None
         self._connect()
 
-    def hurry(self) -> None:
+    def hurry(self, addresses: Container[str] | None = None) -> None:
         """
         The network may be another, or back: see at once whether the relay is there.
+
+        @param addresses: those that this machine has now, if that is known: a connection
+            that has another one of its own can bring nothing any more.
         """
         if self._connection is not None:
-            self._connection.ask()
+            own = self._connection.own_address
+            if addresses is not None and own is not None and own not in addresses:
+                self._connection.doubt()
+            else:
+                self._connection.ask()
         elif self._retry is not None:
             self._retry.cancel()
             self._connect()

@@ -124,6 +124,14 @@ class ClientConnection(ClientStream):
         host = getattr(self.transport.getPeer(), "host", None)
         return host if isinstance(host, str) else None
 
+    @property
+    def own_address(self) -> str | None:
+        """
+        The IP address that we have on this connection; C{None} if it has none.
+        """
+        host = getattr(self.transport.getHost(), "host", None)
+        return host if isinstance(host, str) else None
+
     @override
     def onConnect(self, response: ConnectionResponse) -> None:
         """
@@ -319,7 +327,14 @@ class ClientConnection(ClientStream):
         """
         self._doubt = None
         asked = self._reactor.seconds() - ANSWER_WITHIN
-        if max(self._heard, self._drained) <= asked and self._owner is not None:
+        if max(self._heard, self._drained) <= asked:
+            self.doubt()
+
+    def doubt(self) -> None:
+        """
+        Have another connection made beside this one, until the relay says something.
+        """
+        if self._is_welcomed and not self._is_doubted and self._owner is not None:
             self._is_doubted = True
             self._owner.connection_doubted(True)
 

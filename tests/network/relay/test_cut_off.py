@@ -104,3 +104,30 @@ class CutOffTests(RelayCase):
         self.assertIsNotNone(node.client._connection._doubt)
         self.network.advance(0.2)
         self.stop()
+
+    def test_moved(self) -> None:
+        """
+        Who has another address is served again after four round trips: what was sent from
+        the old one is not waited for. Who still has it just asks.
+        """
+        self.serve()
+        node, host = self.node(1), self.host("node1")
+        self.welcomed(node)
+        self.network.advance(1)
+        connection = node.client._connection
+        assert connection is not None
+        own = connection.own_address
+        assert own is not None
+        node.client.hurry(frozenset((own, "10.9.9.9")))
+        self.assertEqual((node.client._dials, connection._is_doubted), ({}, False))
+        self.network.advance(10)
+        self.network.move(host, "198.51.100.99")
+        node.client.hurry(frozenset(("198.51.100.99",)))
+        before = len(node.changes)
+        self.network.run_until(
+            lambda: len(node.changes) > before and node.client.is_welcomed, 4 * 0.1
+        )
+        self.assertEqual(
+            node.client._connection and node.client._connection.own_address, host.address
+        )
+        self.stop()
