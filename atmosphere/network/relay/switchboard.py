@@ -21,7 +21,6 @@ from atmosphere.identity import NodeID
 from atmosphere.rate import TokenBucket
 
 from .batches import check_batch
-from .conflicts import Conflicts
 from .frames import (
     Challenge,
     Drain,
@@ -48,6 +47,7 @@ from .line import (
 )
 from .login import Login
 from .reader import decode
+from .register import Register
 
 __all__ = ["Event", "Switchboard"]
 
@@ -81,9 +81,7 @@ class Switchboard:
         self._entropy = entropy
         self._wall = wall
         self._counters = counters
-        self._nodes: dict[bytes, Line] = {}
-        self._parked: dict[bytes, list[Line]] = {}
-        self._conflicts = Conflicts(config.limits)
+        self._register = Register(config.limits)
         self._lines: set[Line] = set()
         self._ready: list[Line] = []
         self._events: deque[Event] = deque()
@@ -96,7 +94,7 @@ class Switchboard:
         """
         How many nodes are connected.
         """
-        return len(self._nodes)
+        return len(self._register.serving)
 
     def connect(self, observed: TransportAddress, now: float) -> Line:
         """
@@ -115,7 +113,7 @@ class Switchboard:
         self._lines.discard(line)
         if line.state is not LineState.CLOSED:
             line.state = LineState.CLOSED
-            self._forget(line, now)
+            self._forget(line)
         line.clear()
 
     def pause(self, line: Line, now: float) -> None:
@@ -152,7 +150,7 @@ class Switchboard:
                 self._receive_control(line, bytes(message), now)
         except DecodeError as error:
             self._counters.protocol_errors += 1
-            self._refuse(line, RefusedCode.PROTOCOL, str(error), now)
+            self._refuse(line, RefusedCode.PROTOCOL, str(error))
 
     def _receive_control(self, line: Line, message: bytes, now: float) -> None:
         """
@@ -176,7 +174,7 @@ class Switchboard:
         """
         check_batch(message)
         destination = bytes(message[1:33])
-        target = self._nodes.get(destination)
+        target = self._register.serving.get(destination)
         if line.state is LineState.PARKED:
             self._drop(1, len(message))
             return
@@ -244,11 +242,11 @@ class Switchboard:
         @raise DecodeError: not a hello.
         """
         if self._drain is not None:
-            self._refuse(line, RefusedCode.FULL, "this relay goes down", now)
+            self._refuse(line, RefusedCode.FULL, "this relay goes down")
             return
         decision = self._login.decide(line, message)
         if isinstance(decision, Refused):
-            self._refuse(line, RefusedCode(decision.code), decision.text, now)
+            self._refuse(line, RefusedCode(decision.code), decision.text)
         else:
             self._welcome(line, *decision, now)
 
@@ -268,97 +266,69 @@ class Switchboard:
         self._counters.welcomed += 1
         self._put(line, self._login.welcome(line).encode())
         self._events.append(Welcomed(line))
-        self._register(line, now)
+        self._enter(line, now)
         self._arm(line)
 
-    def _register(self, line: Line, now: float) -> None:
+    def _enter(self, line: Line, now: float) -> None:
         """
         Make a line the one of its node: the newest counts, unless two take turns.
         """
-        assert line.node is not None
-        raw = line.node.raw
-        group = self._parked.get(raw)
-        if group is not None:
-            for older in [each for each in group if each.instance == line.instance]:
-                self._replace(older, now)
-            if len(group) >= self._limits.parked:
-                self._refuse(line, RefusedCode.FULL, "too many processes use this key", now)
-            else:
-                self._park(line, group)
-            return
-        active = self._nodes.pop(raw, None)
-        if active is None:
-            self._nodes[raw] = line
-        elif self._conflicts.replace(raw, active.instance, line.instance, now):
-            group = self._parked[raw] = []
-            self._park(active, group)
-            self._park(line, group)
-        else:
-            self._nodes[raw] = line
-            self._replace(active, now)
+        change = self._register.add(line, now)
+        for older in change.replaced:
+            self._replace(older)
+        for each in change.parked:
+            self._park(each)
+        if change.is_full:
+            self._refuse(line, RefusedCode.FULL, "too many processes use this key")
 
-    def _replace(self, older: Line, now: float) -> None:
+    def _replace(self, older: Line) -> None:
         """
         End an older connection of a node.
         """
         self._counters.replaced += 1
-        self._refuse(older, RefusedCode.REPLACED, "a newer connection of this node took over", now)
+        self._refuse(older, RefusedCode.REPLACED, "a newer connection of this node took over")
 
-    def _park(self, line: Line, group: list[Line]) -> None:
+    def _park(self, line: Line) -> None:
         """
         Serve a line no more until it is the only one.
         """
         self._counters.parked += 1
         line.state = LineState.PARKED
-        group.append(line)
         text = "another process uses this node's key: neither is served until one leaves"
         self._put(line, Notice(NoticeCode.PARKED, text).encode())
 
-    def _forget(self, line: Line, now: float) -> None:
+    def _forget(self, line: Line) -> None:
         """
-        Take a line out of the tables; the last of those that were parked is served again.
+        Take a line out of the register; the last of those that were parked is served again.
         """
-        if line.node is None:
-            return
-        raw = line.node.raw
-        if self._nodes.get(raw) is line:
-            del self._nodes[raw]
-        group = self._parked.get(raw, [])
-        if line not in group:
-            return
-        group.remove(line)
-        if len(group) <= 1:
-            del self._parked[raw]
-            self._conflicts.forget(raw)
-        for last in group if len(group) == 1 else ():
+        last = self._register.remove(line)
+        if last is not None:
             last.state = LineState.WELCOMED
-            self._nodes[raw] = last
             self._put(last, Notice(NoticeCode.UNPARKED, "served again").encode())
 
-    def _refuse(self, line: Line, code: RefusedCode, text: str, now: float) -> None:
+    def _refuse(self, line: Line, code: RefusedCode, text: str) -> None:
         """
         Say the last word to a node and end its connection.
         """
         if code is not RefusedCode.REPLACED:
             self._counters.refused_logins += 1
         self._put(line, Refused(code, text).encode())
-        self._close(line, 4000 + code, text, now)
+        self._close(line, 4000 + code, text)
 
-    def _close(self, line: Line, code: int, reason: str, now: float) -> None:
+    def _close(self, line: Line, code: int, reason: str) -> None:
         """
         End a connection.
         """
         line.state = LineState.CLOSED
-        self._forget(line, now)
+        self._forget(line)
         self._events.append(Closed(line, code, reason))
 
     def expel(self, node: NodeID, reason: str, now: float) -> None:
         """
         End the connections of a node that may be here no longer, such as a revoked member.
         """
-        raw = node.raw
-        for line in [*self._parked.get(raw, ()), *filter(None, [self._nodes.get(raw)])]:
-            self._refuse(line, RefusedCode.NOT_ADMITTED, reason, now)
+        for line in self._register.lines_of(node.raw):
+            self._refuse(line, RefusedCode.NOT_ADMITTED, reason)
 
     def drain(self, seconds: int, alternatives: tuple[str, ...]) -> None:
         """
@@ -376,7 +346,7 @@ class Switchboard:
         """
         for line in list(self._lines):
             if line.state is not LineState.CLOSED:
-                self._close(line, _LEAVING, "the relay goes down", now)
+                self._close(line, _LEAVING, "the relay goes down")
 
     def _drop(self, messages: int, size: int) -> None:
         """
@@ -464,12 +434,12 @@ class Switchboard:
                 self._events.append(Resumed(line))
         if line.paused_since + limits.write_timeout <= now:
             self._counters.stalled += 1
-            self._close(line, _STALLED, "nothing could be written", now)
+            self._close(line, _STALLED, "nothing could be written")
         elif line.state is LineState.CHALLENGED and line.due(limits) <= now:
             self._counters.timed_out += 1
-            self._refuse(line, RefusedCode.TOO_LATE, "no hello in time", now)
+            self._refuse(line, RefusedCode.TOO_LATE, "no hello in time")
         elif line.expires <= now:
-            self._close(line, _EXPIRED, "the admission has expired", now)
+            self._close(line, _EXPIRED, "the admission has expired")
         elif line.due(limits) <= now:
             self._counters.timed_out += 1
-            self._close(line, _SILENT, "silent for too long", now)
+            self._close(line, _SILENT, "silent for too long")

@@ -77,6 +77,30 @@ class IdentityTests(SwitchboardCase):
         self.send(bert, ANNA, [b"x"])
         self.assertEqual(len(self.frames(second)), 1)
 
+    def test_one_of_two_comes_again(self) -> None:
+        """
+        When one of the two connects again both stay parked; the one that is left in the
+        end is served, whichever that is.
+        """
+        for leaves_first in (True, False):
+            self.start()
+            first, second = self.fight()
+            again, frames = self.login(ANNA, instance=b"a" * 16)
+            self.assertEqual(self.codes()[second], 4004)
+            self.assertEqual([each.code for each in frames if isinstance(each, Notice)], [2])
+            self.assertEqual(self.frames(first), [])
+            states = (first.state, again.state)
+            self.assertEqual(states, (LineState.PARKED, LineState.PARKED))
+            self.switchboard.disconnect(second, self.now)
+            gone, last = (first, again) if leaves_first else (again, first)
+            self.switchboard.disconnect(gone, self.now)
+            [notice] = self.frames(last)
+            assert isinstance(notice, Notice)
+            self.assertEqual(notice.code, NoticeCode.UNPARKED)
+            bert, _ = self.login(BERT)
+            self.send(bert, ANNA, [b"x"])
+            self.assertEqual(len(self.frames(last)), 1)
+
     def test_more_of_them(self) -> None:
         """
         Further instances are parked too, up to four; one that comes again replaces itself.
