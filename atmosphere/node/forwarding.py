@@ -32,13 +32,15 @@ from atmosphere.membership import Membership
 from atmosphere.mesh.roster import Member
 from atmosphere.network.quic.connection import Link
 from atmosphere.rate import TokenBucket
+from atmosphere.services.first_words import FirstWords
 from atmosphere.services.forward import MOST_IN_ALL, Exposed, ForwardFactory, Room, target_endpoint
 
 from .api import JSON, Emit
 from .listening import canonical_listen, listen_on
 from .mesh import NodeMesh
+from .serving import RESERVED, check_service
 from .store import NodeStore
-from .streaming import RESERVED, TIMEOUT, Streaming, check_service
+from .streaming import TIMEOUT, Streaming
 
 __all__ = ["Forwarding", "ForwardingNode"]
 
@@ -326,8 +328,10 @@ class Forwarding(Service):
         Listen for clients.
         """
 
-        def open_stream(factory: IProtocolFactory) -> Deferred[IProtocol]:
-            return self._streaming.open(forward.peer, forward.service, factory, "auto", TIMEOUT)
+        def open_stream(factory: IProtocolFactory, first: FirstWords) -> Deferred[IProtocol]:
+            return self._streaming.open(
+                forward.peer, forward.service, factory, "auto", TIMEOUT, first
+            )
 
         told = TokenBucket(1, 10)
         clock = EngineClock(self._reactor)

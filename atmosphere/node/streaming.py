@@ -6,20 +6,16 @@ services to those who may have them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
-from twisted.internet.defer import Deferred, TimeoutError as DeferredTimeoutError, fail, succeed
+from twisted.internet.defer import Deferred, TimeoutError as DeferredTimeoutError, fail
 from twisted.internet.error import ConnectionClosed
-from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
-from typing_extensions import override
-from zope.interface import implementer
 
 from atmosphere.engine_driver import EngineClock
 from atmosphere.errors import (
@@ -37,46 +33,22 @@ from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.quic.connection import Link
 from atmosphere.network.quic.streams import LinkAddress, StreamTransport
 from atmosphere.rate import TokenBucket
+from atmosphere.services.first_words import FirstWords
 from atmosphere.text import escape_peer_text
 
 from .events import EventListener, Events
 from .links import NodeLinks, ServiceFactory
 from .mesh import NodeMesh
+from .serving import RESERVED, Access, ServicePort, check_service, everyone
 
-__all__ = ["Access", "ServicePort", "Streaming", "StreamingNode", "check_service"]
-
-#: Sees who asks for which service; returns C{None} to serve it, or the reason not to.
-Access: TypeAlias = Callable[[Membership, str], str | None]
+__all__ = ["Streaming", "StreamingNode"]
 
 TIMEOUT = 30.0
 RETRY_PAUSE = 0.25
-RESERVED = "atmosphere."
-_SERVICE = re.compile(r"[a-z0-9._-]{1,64}")
 
 #: Streams that one link may open a second, and at once.
 OPENS_PER_SECOND = 1_000.0
 OPENS_AT_ONCE = 2_000.0
-
-
-def check_service(service: str) -> str:
-    """
-    Check the name of a service.
-
-    @raise ConfigurationError: it is none.
-    """
-    if not _SERVICE.fullmatch(service):
-        raise ConfigurationError(
-            f"a service's name has 1 to 64 of a-z, 0-9, dot, hyphen and underscore,"
-            f" not {escape_peer_text(service)!r}"
-        )
-    return service
-
-
-def _everyone(member: Membership, service: str) -> str | None:
-    """
-    Let every member in: whoever is on a link with us is one.
-    """
-    return None
 
 
 def _is_direct(link: Link) -> bool:
@@ -86,79 +58,25 @@ def _is_direct(link: Link) -> bool:
     return link.path is not None and link.path.kind != "relayed"
 
 
+def _check_unread(link: Link, name: str, service: str, error: Exception, first: FirstWords) -> None:
+    """
+    See that a stream which ended before it was accepted may be opened once more: nobody can
+    have read what was said on it. A listener that refuses a dialler forgets its streams.
+
+    @raise LinkError: it may not.
+    """
+    if link.is_open:
+        raise LinkError(f"{name} gave {service} up: {error}") from None
+    if first.were_said and link.core.refusal is None:
+        text = f"{link.ending}; it may have read what was sent"
+        raise LinkError(f"{name} is not reached: {text}") from None
+    first.take_back()
+
+
 class _Opening(Protocol):
     """
     Stands on a stream until the peer has answered.
     """
-
-
-@implementer(IListeningPort)
-class ServicePort:
-    """
-    A service that the program offers, until L{stopListening}.
-    """
-
-    def __init__(
-        self,
-        streaming: Streaming,
-        service: str,
-        factory: IProtocolFactory,
-        access: Access,
-        host: LinkAddress,
-    ) -> None:
-        self._streaming = streaming
-        self._service = service
-        self._factory = factory
-        self._access = access
-        self._host = host
-        self._is_listening = False
-
-    @override
-    def __repr__(self) -> str:
-        return f"<the service {self._service} of {self._host}>"
-
-    def startListening(self) -> None:
-        """
-        Serve.
-
-        @raise ListenError: the name is taken.
-        """
-        self._streaming.serve(self._service, self._accept)
-        self._is_listening = True
-        self._factory.doStart()
-
-    def stopListening(self) -> Deferred[None]:
-        """
-        Serve nobody any more; streams that are open stay.
-        """
-        if self._is_listening:
-            self._is_listening = False
-            self._streaming.serve_no_more(self._service)
-            self._factory.doStop()
-        return succeed(None)
-
-    def getHost(self) -> LinkAddress:
-        """
-        Say who serves, and what.
-        """
-        return self._host
-
-    def _accept(self, link: Link) -> IProtocol:
-        """
-        Make the protocol for a stream.
-
-        @raise StreamRefusedError: the peer may not have it.
-        """
-        assert link.membership is not None
-        reason = self._access(link.membership, self._service)
-        if isinstance(reason, str):
-            raise StreamRefusedError(reason)
-        if reason is not None:
-            raise TypeError(f"access answered {reason!r}: None serves, a text refuses")
-        protocol = self._factory.buildProtocol(link.address_of_peer(self._service))
-        if protocol is None:
-            raise StreamRefusedError("the service takes nobody at present")
-        return protocol
 
 
 class Streaming:
@@ -194,7 +112,7 @@ class Streaming:
         if service.startswith(RESERVED):
             raise ConfigurationError(f"names that begin with {RESERVED} are reserved")
         host = LinkAddress(self._links.endpoint.own_id, service)
-        port = ServicePort(self, service, factory, access or _everyone, host)
+        port = ServicePort(self, service, factory, access or everyone, host)
         port.startListening()
         return port
 
@@ -315,16 +233,20 @@ class Streaming:
         factory: IProtocolFactory,
         path: str,
         timeout: float,
+        first: FirstWords | None = None,
     ) -> Deferred[IProtocol]:
         """
         Do what L{StreamingNode.open} says.
+
+        @param first: what the client says before the peer has accepted.
         """
         try:
             check_service(service)
             member, policy = self._find(str(peer)), self._policy(path)
         except AtmosphereError as error:
             return fail(error)
-        return Deferred.fromCoroutine(self._open(member, service, factory, policy, timeout))
+        words = FirstWords() if first is None else first
+        return Deferred.fromCoroutine(self._open(member, service, factory, policy, timeout, words))
 
     async def _open(
         self,
@@ -333,6 +255,7 @@ class Streaming:
         factory: IProtocolFactory,
         policy: PathPolicy,
         timeout: float,
+        first: FirstWords,
     ) -> IProtocol:
         """
         Do what L{open} says.
@@ -340,7 +263,7 @@ class Streaming:
         deadline = self._clock.now() + timeout
         factory.doStart()
         try:
-            return await self._open_started(member, service, factory, policy, deadline)
+            return await self._open_started(member, service, factory, policy, deadline, first)
         except BaseException:
             factory.doStop()
             raise
@@ -352,16 +275,18 @@ class Streaming:
         factory: IProtocolFactory,
         policy: PathPolicy,
         deadline: float,
+        first: FirstWords,
     ) -> IProtocol:
         """
         Open a stream; the factory's protocol gets it once the peer has accepted.
         """
-        transport = await self._accepted(member, service, policy, deadline)
+        transport = await self._accepted(member, service, policy, deadline, first)
         protocol = factory.buildProtocol(transport.getPeer())
         if protocol is None:
             transport.abortConnection()
             raise StreamRefusedError("our own factory made no protocol for the stream")
         transport.protocol = protocol
+        first.finish(transport)
         try:
             protocol.makeConnection(transport)
         except BaseException:
@@ -371,11 +296,16 @@ class Streaming:
         return protocol
 
     async def _accepted(
-        self, member: Member, service: str, policy: PathPolicy, deadline: float
+        self,
+        member: Member,
+        service: str,
+        policy: PathPolicy,
+        deadline: float,
+        first: FirstWords,
     ) -> StreamTransport:
         """
-        Open a stream, on another link if one breaks: nothing was said on it yet. It
-        goes with our proof if the link is being made.
+        Open a stream, on another link if one breaks and nobody can have read anything of
+        it. It goes with our proof if the link is being made, and so do the first words.
 
         @return: a stream that the peer has accepted.
         """
@@ -383,6 +313,8 @@ class Streaming:
         while True:
             link = await self._connect(member, policy, deadline, True, reason)
             transport = link.open_stream(service, _Opening())
+            if link.is_early:
+                first.say(transport)
             try:
                 left = max(0.0, deadline - self._clock.now())
                 await transport.when_accepted().addTimeout(left, self._reactor)
@@ -395,8 +327,7 @@ class Streaming:
                     raise LinkError(f"{member.name} is not reached: it gave no welcome") from None
                 raise LinkError(f"{member.name} did not answer for {service} in time") from None
             except ConnectionClosed as error:
-                if link.is_open:
-                    raise LinkError(f"{member.name} gave {service} up: {error}") from None
+                _check_unread(link, member.name, service, error, first)
                 if not link.is_connected:
                     reason = link.ending
                     left = max(0.0, deadline - self._clock.now())
@@ -458,17 +389,24 @@ class StreamingNode:
         *,
         path: str = "auto",
         timeout: float = TIMEOUT,
+        first: bytes | FirstWords = b"",
     ) -> Deferred[IProtocol]:
         """
         Open a stream to a service of a member.
 
         @param factory: makes the protocol once the peer has accepted; its
             C{doStart} and C{doStop} are called as for a TCP connection.
+        @param first: bytes that the stream begins with, before all that the protocol
+            writes. Where the link is still to be made they go with the opening, so that
+            a client which speaks first has its answer a round trip sooner; should that
+            link then break without a word, the opening fails and is not tried again,
+            since the peer may have read them.
         @return: fires with the protocol; fails as L{connect} does, and with
             L{StreamRefusedError}, which names the peer, the service and the
             reason. Cancelling it aborts the stream.
         """
-        return self.streaming.open(peer, service, factory, path, timeout)
+        words = FirstWords(first) if isinstance(first, bytes) else first
+        return self.streaming.open(peer, service, factory, path, timeout, words)
 
     def listen(
         self, service: str, factory: IProtocolFactory, *, access: Access | None = None

@@ -32,6 +32,7 @@ from zope.interface import implementer
 from atmosphere.errors import AtmosphereError, ConfigurationError, DecodeError
 from atmosphere.membership import Membership
 from atmosphere.network.quic.streams import LinkAddress
+from atmosphere.services.first_words import FirstWords
 from atmosphere.services.forward import OneProtocol
 from atmosphere.services.framed_stream import FramedStream
 from atmosphere.services.pairing import Half, make_pair
@@ -39,7 +40,7 @@ from atmosphere.services.pairing import Half, make_pair
 from .api import JSON
 from .control_arguments import Arguments
 from .offers import Offer, describe
-from .streaming import Access
+from .serving import Access
 from .strict_json import decode_json, encode_json
 from .unix_service import UNIXService, peer_user
 
@@ -70,10 +71,17 @@ class StreamsNode(Seam):
         ...
 
     def open(
-        self, peer: str, service: str, factory: IProtocolFactory, *, path: str, timeout: float
+        self,
+        peer: str,
+        service: str,
+        factory: IProtocolFactory,
+        *,
+        path: str,
+        timeout: float,
+        first: bytes | FirstWords,
     ) -> Deferred[IProtocol]:
         """
-        Open a stream to a service of a member.
+        Open a stream to a service of a member; it begins with the first words.
         """
         ...
 
@@ -104,6 +112,7 @@ class LocalConnection(Protocol):
         self._has_said_all = False
         self._deadline: IDelayedCall | None = None
         self._opening: Deferred[Any] | None = None
+        self._first: FirstWords | None = None
         self._stream: FramedStream | None = None
         self._port: IListeningPort | None = None
         self._offer: Offer | None = None
@@ -134,6 +143,11 @@ class LocalConnection(Protocol):
             self._stream.received(data)
             return
         if not self._is_counted or self._port is not None:
+            return
+        if self._first is not None:
+            self._first.add(data)
+            if self._first.are_enough:
+                self.transport.pauseProducing()
             return
         self._buffer += data
         if self._has_asked:
@@ -201,8 +215,16 @@ class LocalConnection(Protocol):
         self._check_mesh(arguments)
         arguments.finish()
         near, far = make_pair()
+        if not self._is_framed:
+            self._first, self._buffer = FirstWords(self._buffer), b""
         opening = maybeDeferred(
-            self._streams.node.open, peer, service, OneProtocol(far), path=path, timeout=timeout
+            self._streams.node.open,
+            peer,
+            service,
+            OneProtocol(far),
+            path=path,
+            timeout=timeout,
+            first=self._first or b"",
         )
         self._opening = opening
         opening.addCallbacks(self._opened, self._not_opened, callbackArgs=(near,))

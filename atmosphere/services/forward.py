@@ -39,6 +39,7 @@ from atmosphere.identity import NodeID
 from atmosphere.rate import TokenBucket
 from atmosphere.text import escape_peer_text
 
+from .first_words import FirstWords
 from .pairing import Half
 
 __all__ = ["Exposed", "ForwardFactory", "OneProtocol", "Room", "target_endpoint"]
@@ -293,16 +294,49 @@ class _ClientHalf(Half):
         self._far = Half()
         self.other, self._far.other = self._far, self
         self._opening: Deferred[Any] | None = None
+        self._first = FirstWords()
+        self._has_said_all = False
+
+    @property
+    def _is_joined(self) -> bool:
+        """
+        Whether the stream is there.
+        """
+        return self._far.transport is not None
 
     @override
     def connectionMade(self) -> None:
         """
-        Open a stream; the client's bytes wait for it.
+        Open a stream. What the client says meanwhile may go with the opening; of much
+        of it the rest waits.
         """
         super().connectionMade()
-        opening = self._factory.open_stream(OneProtocol(self._far))
+        opening = self._factory.open_stream(OneProtocol(self._far), self._first)
         self._opening = opening
         opening.addCallbacks(self._opened, self._not_opened)
+        if self._opening is not None:
+            self.transport.resumeProducing()
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Hand it on, when there is somebody to take it.
+        """
+        if self._is_joined:
+            super().dataReceived(data)
+            return
+        self._first.add(data)
+        if self._first.are_enough:
+            self.transport.pauseProducing()
+
+    @override
+    def readConnectionLost(self) -> None:
+        """
+        The client has said all: that is told when the stream is there.
+        """
+        self._has_said_all = True
+        if self._is_joined:
+            super().readConnectionLost()
 
     def _opened(self, _: object) -> None:
         """
@@ -310,6 +344,8 @@ class _ClientHalf(Half):
         """
         self._opening = None
         self._factory.tell(None)
+        if self._has_said_all:
+            super().readConnectionLost()
 
     def _not_opened(self, failure: Failure) -> None:
         """
@@ -337,7 +373,8 @@ class ForwardFactory(Factory[Protocol]):
     Opens a stream for each client that connects.
 
     @ivar open: how many clients there are.
-    @ivar open_stream: opens a stream for a factory.
+    @ivar open_stream: opens a stream for a factory, whose protocol's first words may go
+        with the opening.
     @ivar tell: told why a stream was not opened, in words for people, and
         C{None} when one was.
     """
@@ -347,7 +384,7 @@ class ForwardFactory(Factory[Protocol]):
 
     def __init__(
         self,
-        open_stream: Callable[[IProtocolFactory], Deferred[IProtocol]],
+        open_stream: Callable[[IProtocolFactory, FirstWords], Deferred[IProtocol]],
         tell: Callable[[str | None], None],
         room: Room,
     ) -> None:

@@ -139,7 +139,7 @@ class FakeNode:
             each.close()
 
     def open(
-        self, peer: str, service: str, factory: Any, *, path: str, timeout: float
+        self, peer: str, service: str, factory: Any, *, path: str, timeout: float, first: Any
     ) -> Deferred[Any]:
         """
         Connect to a service of the peer's, which refuses what it does not have.
@@ -154,9 +154,13 @@ class FakeNode:
             raise StreamRefusedError(f"portland refused {service}: there is no such service")
         protocol = factory.buildProtocol(PEER)
         self.join(protocol, self.remote[service].buildProtocol(OWN))
-        opened: Deferred[Any] = Deferred()
-        reactor.callLater(0, opened.callback, protocol)
-        return opened
+
+        def accept() -> Any:
+            if first:
+                first.finish(protocol.transport)
+            return protocol
+
+        return deferLater(reactor, 0, accept)
 
     def _cancel(self, waiting: object) -> None:
         self.cancelled += 1

@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from atmosphere.errors import ConfigurationError, LinkError, StreamRefusedError
 from atmosphere.identity import NodeID, NodeKey
+from atmosphere.services.first_words import ENOUGH, FirstWords
 from atmosphere.services.forward import (
     MOST_OF_ONE,
     MOST_UNANSWERED,
@@ -275,15 +276,17 @@ class ForwardFactoryTests(SynchronousTestCase):
         Make a factory whose streams open when the test wants.
         """
         self.opening: list[Deferred[IProtocol]] = []
+        self.wanted: list[tuple[IProtocolFactory, FirstWords]] = []
         self.told: list[str | None] = []
         self.room = Room(MOST_OF_ONE + 1)
         self.factory = ForwardFactory(self.open, self.told.append, self.room)
 
-    def open(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+    def open(self, factory: IProtocolFactory, first: FirstWords) -> Deferred[IProtocol]:
         """
         Wait.
         """
         self.opening.append(Deferred())
+        self.wanted.append((factory, first))
         return self.opening[-1]
 
     def client(self) -> tuple[Any, StringTransport]:
@@ -295,12 +298,45 @@ class ForwardFactoryTests(SynchronousTestCase):
         protocol.makeConnection(transport)
         return protocol, transport
 
+    def accept(self) -> Any:
+        """
+        Open the stream of the only client.
+
+        @return: the stream's transport.
+        """
+        (factory, first), stream = self.wanted[0], HalfTransport()
+        protocol = factory.buildProtocol(None)  # type: ignore[arg-type]
+        assert protocol is not None
+        first.finish(stream)
+        protocol.makeConnection(stream)
+        self.opening[0].callback(protocol)
+        return stream
+
     def test_waits(self) -> None:
         """
-        A client is not read until its stream is open.
+        Of a client no more is read until its stream is open than may go with the opening.
         """
-        _, transport = self.client()
+        protocol, transport = self.client()
+        self.assertEqual(transport.producerState, "producing")
+        protocol.dataReceived(bytes(ENOUGH - 1))
+        self.assertEqual(transport.producerState, "producing")
+        protocol.dataReceived(b"1")
         self.assertEqual(transport.producerState, "paused")
+        stream = self.accept()
+        self.assertEqual(transport.producerState, "producing")
+        self.assertEqual(stream.value(), bytes(ENOUGH - 1) + b"1")
+        protocol.dataReceived(b"2")
+        self.assertEqual(stream.value()[-2:], b"12")
+
+    def test_all_said(self) -> None:
+        """
+        The end of what a client says is told after that, once the stream is open.
+        """
+        protocol, _ = self.client()
+        protocol.dataReceived(b"all")
+        protocol.readConnectionLost()
+        stream = self.accept()
+        self.assertEqual((stream.value(), stream.halves), (b"all", 1))
 
     def test_not_opened(self) -> None:
         """
