@@ -119,7 +119,7 @@ def _public(number: int, host: int = 1) -> str:
     """
     Make a public address of a home: those for benchmarks, which nobody refuses (RFC 2544).
     """
-    return f"198.{18 + number // 256 % 2}.{number % 256}.{host}"
+    return f"198.{18 + number // 256 % 2}.{number % 256}.{host + number // 512}"
 
 
 def _prefix(number: int) -> str:
@@ -142,11 +142,11 @@ class Homes:
         self._lan: Home | None = None
         self._carriers: dict[HomeKind, Nat] = {}
 
-    def next_number(self) -> int:
+    def next_address(self) -> str:
         """
-        Give away a number that no home has, and with it its addresses.
+        Give away a public address that no home has.
         """
-        return next(self._numbers)
+        return _public(next(self._numbers))
 
     def make(self, kind: HomeKind | str, *, link: Link | None = None) -> Home:
         """
@@ -173,7 +173,7 @@ class Homes:
         """
         Make the NAT of a carrier, for homes of a kind.
         """
-        number = self.next_number()
+        number = next(self._numbers)
         behaviour = replace(CGNAT, is_hairpinning=kind is not HomeKind.SAME_CGNAT)
         return self.network.nat(
             f"carrier {number}",
@@ -187,7 +187,7 @@ class Homes:
         """
         Make a home, perhaps one behind a carrier.
         """
-        number = self.next_number()
+        number = next(self._numbers)
         if kind is HomeKind.NONE:
             return Home(kind, (), self.network, number, count(10), link)
         address = _public(number)

@@ -77,9 +77,7 @@ class MemoryMesh(Simulation):
         if isinstance(behind, Home):
             machine = self.add_at_home(name, behind, **config)
         else:
-            number = self.homes.next_number()
-            address = f"198.{18 + number // 256 % 2}.{number % 256}.{1 + number // 512}"  # RFC 2544
-            machine = self.add_machine(name, address, behind=behind, **config)
+            machine = self.add_machine(name, self.homes.next_address(), behind=behind, **config)
         relays = machine.service.relays
         self.until(lambda: any(each.is_welcomed for each in relays.clients.values()))
         first, *_ = self.machines.values()

@@ -58,6 +58,18 @@ class HomesTests(SynchronousTestCase):
                 self.assertEqual(home.routers == (), kind is HomeKind.NONE)
                 self.assertEqual(own.startswith("192.168.1."), kind is not HomeKind.NONE)
 
+    def test_addresses(self) -> None:
+        """
+        Two thousand homes, and hosts without one, have two thousand addresses.
+        """
+        self.build()
+        given = [self.homes.next_address() for _ in range(1000)]
+        for _ in range(1000):
+            nat = self.homes.make("port-restricted").nat
+            assert nat is not None
+            given.append(nat.address)
+        self.assertEqual(len(set(given)), 2000)
+
     def test_unknown(self) -> None:
         """
         A kind that there is not is refused.
