@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum
 from itertools import combinations_with_replacement
 
@@ -174,11 +175,18 @@ def parse_pair(text: str) -> tuple[Kind, Kind]:
         each.strip().lower() for each in re.split(r"\s+[xX]\s+|\s*\N{MULTIPLICATION SIGN}\s*", text)
     ]
     known = {kind.value: kind for kind in Kind}
+    if len(names) != 2:
+        raise ConfigurationError(
+            f"{text!r} is no pair: write two kinds of homes and an x between them, such as"
+            " 'symmetric x cgnat'; `atmosphere lab list` names them"
+        )
     for name in names:
         if name not in known:
-            raise ConfigurationError(f"{name!r} is no kind of home; there are {', '.join(known)}")
-    if len(names) != 2:
-        raise ConfigurationError(f"{text!r} is no pair, such as 'symmetric x cgnat'")
+            near = get_close_matches(name, known, 1)
+            meant = f": did you mean {near[0]}? The" if near else "; the"
+            raise ConfigurationError(
+                f"{name!r} is no kind of home{meant} kinds are {', '.join(known)}"
+            )
     return known[names[0]], known[names[1]]
 
 

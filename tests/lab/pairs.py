@@ -10,6 +10,8 @@ and whether it does so directly; how soon is measured there.
 
 from __future__ import annotations
 
+import re
+
 from atmosphere.cli.client import LocalClient
 from atmosphere.lab import Internet, Kind, Outcome, Prospect, Trial
 
@@ -124,17 +126,25 @@ class PairTests(LabTestCase):
 
     def test_forwarded_port(self) -> None:
         """
-        What C{atmosphere why} advises to these two is true: with one port forwarded, and its
-        node started with the address, they are direct.
+        What C{atmosphere why} advises to these two is true: with the port that it names
+        forwarded to the machine that it names, and the node there started with the address
+        that it names, they are direct.
         """
         internet, trial = self.prepare(Kind.SYMMETRIC, Kind.SYMMETRIC)
+        why = trial.run(RELAYED_PATIENCE).why
+        assert why is not None
+        advice = " ".join(why["help"])
+        port = re.search(r"forward UDP port (\d+) on either router", advice)
+        place = re.search(r"at portland: to ([\d.]+), .* --advertise ([\d.]+)`", advice)
+        assert port is not None and place is not None, advice
+        machine, public = place.groups()
         router, rules = internet.homes[0].routers[0]
         hook = "type nat hook prerouting priority -100;"
-        forward = 'iifname "outside" udp dport 7777 dnat to 192.168.1.10:7777'
+        forward = f'iifname "outside" udp dport {port[1]} dnat to {machine}'
         internet.homes[0].routers[0] = router, rules.replace(hook, f"{hook}\n    {forward}")
         settings = internet.programs.folder / "portland" / "config.toml"
         text = settings.read_text()
-        settings.write_text(text.replace("advertise = []", 'advertise = ["45.77.1.2"]'))
+        settings.write_text(text.replace("advertise = []", f'advertise = ["{public}"]'))
         run = trial.run(PATIENCE, is_early=True)
         assert run.path is not None
         self.assertEqual((run.path["kind"], run.path["remote"]), ("direct", "45.77.1.2:7777"))

@@ -37,6 +37,18 @@ class PairTests(SynchronousTestCase):
                 parse_pair(text)
         error = self.assertRaises(ConfigurationError, parse_pair, "cone x none")
         self.assertIn("full-cone, address-restricted", str(error))
+        self.assertNotIn(
+            "did you mean", str(self.assertRaises(ConfigurationError, parse_pair, "foo x none"))
+        )
+
+    def test_meant(self) -> None:
+        """
+        A slip names the kind that was probably meant, and one without an x how to write it.
+        """
+        error = self.assertRaises(ConfigurationError, parse_pair, "symetric x cgnat")
+        self.assertIn("did you mean symmetric?", str(error))
+        error = self.assertRaises(ConfigurationError, parse_pair, "symmetric cgnat")
+        self.assertIn("an x between them, such as 'symmetric x cgnat'", str(error))
 
     def test_all(self) -> None:
         """

@@ -252,7 +252,7 @@ def _without_relay(story: LinkStory, here: Side, there: Side) -> list[str]:
             f"{name} advertises {closed.way.address}, and nothing answers there: see whether its"
             f" router forwards UDP port {closed.way.address.port} to that machine, and whether a"
             " firewall on it lets that in",
-            *_about_nats(here, there, name, story.guessing),
+            _use_ipv6(here, there, name),
         ]
     return _about_nats(here, there, name, story.guessing)
 
@@ -342,6 +342,7 @@ def _about_nats(here: Side, there: Side, name: str, guessing: str | None) -> lis
 
     @param guessing: how it stands with guessing ports.
     """
+    joint = "; "
     match here.has_stable_port, there.has_stable_port:
         case False, False:
             fact = (
@@ -362,12 +363,13 @@ def _about_nats(here: Side, there: Side, name: str, guessing: str | None) -> lis
                 f" side drops UDP; let UDP in and out there, and see `atmosphere network` on {name}"
             ]
         case _:
+            joint = ", or "
             fact = (
-                "a NAT or firewall on either side lets nothing in: `atmosphere network` on both"
-                " machines says which"
+                "a NAT or firewall on either side lets nothing in, or UDP out to some ports alone:"
+                " `atmosphere network` on both machines tells more. Let UDP out to any port there"
             )
     forward, *places = _forward(here, there)
-    found = [f"{fact}; {forward}", *places, _use_ipv6(here, there, name)]
+    found = [f"{fact}{joint}{forward}", *places, _use_ipv6(here, there, name)]
     return found if guessing is None else [*found, guessing]
 
 

@@ -266,6 +266,7 @@ class RemedyTests(SynchronousTestCase):
             "portland advertises 11.0.0.2:7777, and nothing answers there",
             "forwards UDP port 7777",
         )
+        self.assertEqual(len(remedies(story(FAILED, advertised), HERE, THERE)), 2)
 
     def test_blocked(self) -> None:
         """
