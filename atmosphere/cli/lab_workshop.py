@@ -178,7 +178,8 @@ def _story(run: Run) -> list[str]:
         found.append((run.direct_ms, "seattle", f"a byte is back, {describe_path(run.path)}"))
     if run.error is not None:
         found.append((0.0, "seattle", shown(run.error, 300)))
-    return [f"{at:7.1f} ms  {node:<9} {text}" for at, node, text in [*offers, *sorted(found)]]
+    told = [*offers, *sorted(found, key=lambda each: each[0])]  # a cause before its effect
+    return [f"{at:7.1f} ms  {node:<9} {text}" for at, node, text in told]
 
 
 def summary(outcome: Outcome) -> str:

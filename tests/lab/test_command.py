@@ -11,10 +11,12 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from atmosphere.cli.lab_workshop import _story
 from atmosphere.lab import Kind, missing
 from atmosphere.lab.programs import remove_leftovers
 from atmosphere.lab.tables import RowResult
 from atmosphere.lab.targets import Row
+from atmosphere.lab.trial import Event, Run
 from tests.cli.running import atmosphere
 from tests.end_to_end.harness import ROOT, EndToEndTestCase
 
@@ -64,6 +66,21 @@ class ListTests(SynchronousTestCase):
         ended = atmosphere("lab", "none x none", env={"PATH": "/nonexistent"})
         self.assertEqual(ended.status, 1)
         self.assertRegex(ended.err, r"\Aatmosphere: .*(install iproute2|root|Linux).*\n\Z")
+
+
+class StoryTests(SynchronousTestCase):
+    """
+    What is told of a run.
+    """
+
+    def test_order(self) -> None:
+        """
+        What came in one moment is told in the order in which it was decided.
+        """
+        texts = ("works: 1200 bytes went both ways", "in use: direct before relayed")
+        run = Run(first_reply_ms=5.0, events=tuple(Event(0.2, "seattle", each) for each in texts))
+        told = [line.partition("seattle   ")[2] for line in _story(run)]
+        self.assertEqual(told, ["the first byte is back", *texts])
 
 
 class RunTests(LabTestCase):
