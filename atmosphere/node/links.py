@@ -17,6 +17,7 @@ from atmosphere.engine_driver import EngineClock
 from atmosphere.errors import ConfigurationError, DecodeError, NoPathError, StreamRefusedError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.membership import Membership
+from atmosphere.network.path.check_budget import CheckBudget
 from atmosphere.network.path.decisions import DIALLED, Histories
 from atmosphere.network.path.exchange import decode_offer, encode_offer
 from atmosphere.network.path.paths import Paths
@@ -27,7 +28,6 @@ from atmosphere.network.quic.connection import Link
 from atmosphere.network.quic.core import CloseCode
 from atmosphere.network.quic.endpoint import LinkEndpoint
 from atmosphere.network.relay.client import RelayClient
-from atmosphere.rate import TokenBucket
 
 from .apart import ApartLinks
 from .mesh import NodeMesh
@@ -97,7 +97,7 @@ class NodeLinks:
         self._ports = surroundings.ports
         self._entropy = entropy
         self.policy = policy
-        self.budget = TokenBucket(CHECKS_PER_SECOND, CHECKS_PER_SECOND)
+        self.budget = CheckBudget(CHECKS_PER_SECOND, CHECKS_PER_SECOND)
         self._apart = ApartLinks(reactor, self._dial_apart)
         self._unnamed = UnnamedDials(self._dial_apart)
         self.endpoint = LinkEndpoint(reactor, key, instance, self, entropy=entropy)

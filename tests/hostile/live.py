@@ -18,13 +18,13 @@ from typing import TypeVar
 from atmosphere.addresses import TransportAddress
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.network.nat.candidates import AddressRules
+from atmosphere.network.path.check_budget import CheckBudget
 from atmosphere.network.path.paths import Paths
 from atmosphere.network.path.ways import DirectWay
 from atmosphere.network.quic import core_events as events
 from atmosphere.network.quic.adapter import QUICConnection
 from atmosphere.network.quic.core import LinkCore
 from atmosphere.network.quic.credentials import make_credentials
-from atmosphere.rate import TokenBucket
 from atmosphere.testing.randomness import seeded_entropy
 from tests.end_to_end.harness import EndToEndTestCase, Machine, Program, elapsed
 
@@ -72,7 +72,7 @@ class Dialler:
             is_dialler=True,
             entropy=entropy,
             now=now,
-            budget=TokenBucket(100, 100),
+            budget=CheckBudget(100, 100),
             rules=AddressRules(allow_loopback=True),
         )
         paths.add_initial_way(self._way)

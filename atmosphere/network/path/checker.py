@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from atmosphere.identity import NodeID
 from atmosphere.network.nat.credentials import Credentials
 from atmosphere.network.stun.message import Message
 from atmosphere.rate import TokenBucket
 
+from .check_budget import CheckBudget
 from .checks import Answer, CheckConversation
 from .datagram_size import FULL_SIZE
 from .exchange import PathOffer
@@ -54,6 +56,7 @@ class Checker:
 
     @ivar conversation: its messages.
     @ivar policy: ways that it does not allow are neither checked nor answered.
+    @ivar peer: who is at the other end, if it is a member.
     @ivar is_open: whether checks may be sent.
     @ivar active: the way that data leaves by.
     @ivar is_loaded: data left by the active way since its last check.
@@ -65,7 +68,7 @@ class Checker:
         *,
         is_dialler: bool,
         entropy: Callable[[int], bytes],
-        budget: TokenBucket,
+        budget: CheckBudget,
         policy: PathPolicy,
     ) -> None:
         """
@@ -75,6 +78,7 @@ class Checker:
             local=Credentials.from_entropy(entropy), is_controlling=is_dialler, entropy=entropy
         )
         self.policy = policy
+        self.peer: NodeID | None = None
         self.is_open = False
         self.active: Way | None = None
         self.is_loaded = False
@@ -158,6 +162,7 @@ class Checker:
         )
         if known.datagrams is not None:
             known.datagrams.answered(now, answer.size)
+            self._budget.answered(self.peer, way)
         return known, answer
 
     # ------------------------------------------------------------- what leaves
@@ -180,7 +185,7 @@ class Checker:
             if known.wants_check(now) and is_allowed(known.way, self.policy)
         ]
         for known in sorted(due, key=self._urgency):
-            if self._has_to_wait(known) and now < self._next_slot:
+            if now < self._earliest(known):
                 continue
             least = 1 if known.state is WayState.SUCCEEDED else self._least_level
             if self._budget.level(now) + GRAIN >= least and self._budget.take(1, now):
@@ -224,6 +229,14 @@ class Checker:
         """
         return known.is_stranger and not (known.is_called and known.is_sought)
 
+    def _earliest(self, known: KnownWay) -> float:
+        """
+        Say from when on a check may leave by a way, if it is due.
+        """
+        if not self._has_to_wait(known):
+            return float("-inf")
+        return max(self._next_slot, self._budget.free_at(self.peer, known.way))
+
     def _urgency(self, known: KnownWay) -> tuple[bool, bool, bool, bool, bool, bool, int]:
         """
         Order ways by who gets the next check.
@@ -263,6 +276,7 @@ class Checker:
             self.is_loaded = False
         if self._has_to_wait(known):
             self._next_slot = now + PACE
+            self._budget.asked(self.peer, known.way, now, BOLD_COST if is_full else 1)
         known.check_sent(now, is_hurried=is_hurried, is_full=is_full)
         if is_active and known.unanswered == SUSPECT_AFTER:
             self._ask_others(now)
@@ -297,8 +311,7 @@ class Checker:
             if known.trusted_until is not None:
                 times.append(known.trusted_until)
             if known.due is not None and is_allowed(known.way, self.policy):
-                has_to_wait = self._has_to_wait(known)
-                times.append(max(known.due, self._next_slot) if has_to_wait else known.due)
+                times.append(max(known.due, self._earliest(known)))
             sizes = known.datagrams
             if sizes is not None and sizes.due is not None and self._may_probe(known):
                 times.append(sizes.due)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.nat.candidates import AddressRules, share_public_address
-from atmosphere.rate import TokenBucket
 
+from .check_budget import CheckBudget
 from .checker import Checker
 from .decisions import Decisions
 from .exchange import PathOffer
@@ -47,7 +47,7 @@ class PathState:
         is_dialler: bool,
         entropy: Callable[[int], bytes],
         now: float,
-        budget: TokenBucket,
+        budget: CheckBudget,
         rules: AddressRules | None = None,
         policy: PathPolicy = PathPolicy.AUTO,
     ) -> None:

@@ -55,6 +55,7 @@ class Paths(PathState):
         """
         Let ports be guessed from now on, where a NAT makes that necessary.
         """
+        self._checker.peer = peer
         self.prediction = Prediction(
             self._ways,
             self._checker,

@@ -13,11 +13,11 @@ from typing_extensions import override
 from atmosphere.addresses import TransportAddress
 from atmosphere.identity import NodeKey
 from atmosphere.network.nat.candidates import AddressRules, Candidate, CandidateType, make_candidate
+from atmosphere.network.path.check_budget import CheckBudget
 from atmosphere.network.path.paths import Paths
 from atmosphere.network.path.reports import PathChanged, PathEvent
 from atmosphere.network.path.selection import PathPolicy
 from atmosphere.network.path.ways import DirectWay, RelayedWay, Way
-from atmosphere.rate import TokenBucket
 from tests.network.virtual_time import VirtualTime
 
 RELAY = "wss://relay.example"
@@ -78,13 +78,13 @@ class Pair(VirtualTime):
         seed: int = 1,
         relay: float = 0.01,
         direct: float = 0.001,
-        budget: TokenBucket | None = None,
+        budget: CheckBudget | None = None,
         rules: AddressRules | None = None,
         policy: PathPolicy = PathPolicy.AUTO,
     ) -> None:
         super().__init__(1000.0)
         self.random = Random(seed)
-        self.budget = TokenBucket(100, 100) if budget is None else budget
+        self.budget = CheckBudget(100, 100) if budget is None else budget
         self.lanes: dict[tuple[str, Way], Lane] = {
             ("a", RELAY_TO_B): Lane(RELAY_TO_A, relay),
             ("b", RELAY_TO_A): Lane(RELAY_TO_B, relay),

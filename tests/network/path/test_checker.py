@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.nat.candidates import AddressRules
+from atmosphere.network.path.check_budget import CheckBudget
 from atmosphere.network.path.checker import Checker
 from atmosphere.network.path.exchange import PathOffer
 from atmosphere.network.path.selection import PathPolicy
@@ -19,7 +20,6 @@ from atmosphere.network.path.ways import DirectWay
 from atmosphere.network.stun.attributes import PRIORITY, USERNAME
 from atmosphere.network.stun.integrity import add_fingerprint, add_integrity_sha256
 from atmosphere.network.stun.message import Class, Message, decode_message, encode_message
-from atmosphere.rate import TokenBucket
 
 from .lane import RELAY_TO_A, RELAY_TO_B, TO_B, B, host
 
@@ -35,7 +35,7 @@ class CheckerTests(SynchronousTestCase):
         Make a checker with a relayed and a direct way.
         """
         self.ways = WayTable(AddressRules(allow_private=True))
-        self.budget = TokenBucket(10, 10)
+        self.budget = CheckBudget(10, 10)
         self.checker = Checker(
             self.ways,
             is_dialler=True,

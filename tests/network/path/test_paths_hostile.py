@@ -13,6 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.nat.credentials import Credentials
+from atmosphere.network.nat.port_prediction import PredictionBudget
+from atmosphere.network.path.check_budget import CheckBudget
 from atmosphere.network.path.checks import CheckConversation
 from atmosphere.network.path.known_way import WayState
 from atmosphere.network.path.ways import DirectWay, Way
@@ -23,9 +25,8 @@ from atmosphere.network.stun.message import (
     encode_check,
     encode_message,
 )
-from atmosphere.rate import TokenBucket
 
-from .lane import DATA, RELAY, RELAY_TO_A, RELAY_TO_B, TO_A, TO_B, A, B, Pair, host
+from .lane import B_ID, DATA, RELAY, RELAY_TO_A, RELAY_TO_B, TO_A, TO_B, A, B, Pair, host
 
 
 def is_answer(data: bytes) -> bool:
@@ -226,6 +227,31 @@ class HostilePeerTests(SynchronousTestCase):
         self.assertLessEqual(sum(len(data) >= 200 for _, _, data, _ in pair.strays), 4)
         self.assertLessEqual(len(pair.a.snapshot()), 2 + 16)
 
+    def test_link_after_link(self) -> None:
+        """
+        A member that links with us again and again, and names somebody each time, has no
+        more than 160 checks sent there at once, and then one in 2 s; a full-size one counts as 6.
+        """
+        budget = CheckBudget(100, 100)
+        count = size = 0
+        began = now = 1000.0
+        for seed in range(60):
+            pair = Pair(seed=seed, budget=budget)
+            pair.now = now
+            pair.connect()
+            pair.a.may_predict(B_ID, PredictionBudget(), pair.now)
+            victims = [TransportAddress("11.2.3.4", 1024 + port) for port in range(16)]
+            offer = pair.b.local_offer([host(each) for each in victims], [])
+            pair.a.set_remote_offer(offer, pair.now)
+            pair.run(5.0)
+            now = pair.now
+            count += len(pair.strays)
+            size += sum(len(data) for _, _, data, _ in pair.strays)
+        most = 160 + (now - began) / 2
+        self.assertLessEqual(count, most)
+        self.assertGreater(count, 100)
+        self.assertLessEqual(size, 200 * (most + 5))
+
     def test_pace(self) -> None:
         """
         Checks to addresses that never answered are 50 ms apart.
@@ -387,7 +413,7 @@ class BudgetTests(SynchronousTestCase):
         With a budget of 10 checks a second, all ways and both sides together
         send no more in any second, and a way that works stays.
         """
-        pair = Pair(budget=TokenBucket(10, 10))
+        pair = Pair(budget=CheckBudget(10, 10))
         pair.connect()
         pair.a.local_offer([host(A)], [RELAY])
         victims = [TransportAddress("11.2.3.4", 1024 + port) for port in range(15)]

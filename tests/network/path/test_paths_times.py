@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.nat.candidates import Candidate, CandidateType, make_candidate
+from atmosphere.network.path.check_budget import CheckBudget
 from atmosphere.network.path.ways import DirectWay
-from atmosphere.rate import TokenBucket
 
 from . import lane
 from .lane import RELAY, RELAY_TO_B, Lane, Pair, host
@@ -173,7 +173,7 @@ class SizeTests(SynchronousTestCase):
         """
         Where the process has no checks left, larger datagrams wait.
         """
-        pair = Pair(budget=TokenBucket(0.5, 10))
+        pair = Pair(budget=CheckBudget(0.5, 10))
         pair.open()
         pair.run(120.0)
         self.assertEqual(pair.a.active, lane.TO_B)

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from atmosphere.addresses import TransportAddress
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.network.nat.candidates import AddressRules
+from atmosphere.network.path.check_budget import CheckBudget
 from atmosphere.network.path.paths import Paths
 from atmosphere.network.path.ways import DirectWay
 from atmosphere.network.quic import core_events as events
@@ -21,7 +22,6 @@ from atmosphere.network.quic.adapter import QUICConnection
 from atmosphere.network.quic.core import LinkCore
 from atmosphere.network.quic.credentials import make_credentials
 from atmosphere.network.quic.handshake import Message, encode_message, make_proof
-from atmosphere.rate import TokenBucket
 from atmosphere.testing.randomness import seeded_entropy
 
 DIALLER, LISTENER, OTHER = (NodeKey(bytes([number]) * 32) for number in (1, 2, 3))
@@ -51,7 +51,7 @@ def make_paths(is_dialler: bool, now: float) -> Paths:
         is_dialler=is_dialler,
         entropy=seeded_entropy(is_dialler),
         now=now,
-        budget=TokenBucket(100, 100),
+        budget=CheckBudget(100, 100),
         rules=AddressRules(),
     )
 

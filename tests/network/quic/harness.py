@@ -21,13 +21,13 @@ from atmosphere.network.nat.candidates import (
     CandidateType,
     make_candidate,
 )
+from atmosphere.network.path.check_budget import CheckBudget
 from atmosphere.network.path.exchange import decode_offer, encode_offer
 from atmosphere.network.path.paths import Paths
 from atmosphere.network.path.reports import PathEvent
 from atmosphere.network.path.ways import DirectWay, RelayedWay, Way
 from atmosphere.network.quic.connection import Link
 from atmosphere.network.quic.endpoint import LinkEndpoint
-from atmosphere.rate import TokenBucket
 from atmosphere.testing.randomness import seeded_entropy
 
 RELAY = "ws://relay.example:8080"
@@ -161,7 +161,7 @@ class Node:
         self.path_events: list[PathEvent] = []
         self.datagrams: list[tuple[str, bytes]] = []
         self.accepted: list[IProtocol] = []
-        self.budget = TokenBucket(100, 100)
+        self.budget = CheckBudget(100, 100)
         self.offers_direct = True
         self.start(number)
 
