@@ -180,7 +180,7 @@ class Healing:
         self.finish()
         return self.longest_gap()
 
-    def roam(self, node: SimulatedNode, address: str) -> float:
+    def _carry(self, node: SimulatedNode, address: str) -> None:
         """
         Carry a machine into another network: behind another NAT, like that which it leaves.
 
@@ -196,10 +196,18 @@ class Healing:
             gateway=f"192.168.{number}.1",
         )
         network.set_link(nat, **self._line)
-        self.world.advance(2.2)  # not when each looks at its interfaces anyhow
         network.move(node.host, f"192.168.{number}.2", on=nat.lan)
         node.nat = nat
+
+    def roam(self, node: SimulatedNode, address: str) -> float:
+        """
+        Carry a machine into another network while it runs.
+
+        @param address: the public address there.
+        """
+        self.world.advance(2.2)  # not when each looks at its interfaces anyhow
         self.begun = self.clock.seconds()
+        self._carry(node, address)
         self.finish()
         return self.longest_gap()
 
@@ -230,6 +238,23 @@ class Healing:
         Stop a node as SIGSTOP does, for a while.
         """
         return self._for_a_while(seconds, node.host.sleep, node.host.wake)
+
+    def close_lid(self, node: SimulatedNode, seconds: float, elsewhere: str | None = None) -> float:
+        """
+        Close a laptop for a while: nothing reaches it, and its NAT forgets it.
+
+        @param elsewhere: it is opened in another network, with that public address.
+        """
+        nat = node.nat
+        assert nat is not None
+
+        def open_lid() -> None:
+            nat.reboot()
+            if elsewhere is not None:
+                self._carry(node, elsewhere)
+            node.host.wake()
+
+        return self._for_a_while(seconds, lambda: node.host.sleep(is_offline=True), open_lid)
 
     def block(self) -> float:
         """

@@ -135,6 +135,19 @@ class HealingTests(SynchronousTestCase):
             self.assertLessEqual(gap, AFTER_SLEEP)
             self.assertLess(healing.clock.seconds() - healing.begun, seconds + 15)
 
+    def test_lid(self) -> None:
+        """
+        So does one of a laptop that was closed for ten minutes and that its NAT has
+        forgotten, within three seconds; likewise if it is opened somewhere else.
+        """
+        for homes in (PUNCHED, RELAYED):
+            for side in ("here", "there"):
+                for elsewhere in (None, OTHER_ADDRESS):
+                    healing = self.begin(homes)
+                    gap = healing.close_lid(getattr(healing, side), 600, elsewhere)
+                    self.assertTrue(healing.is_whole, healing.receiver.received)
+                    self.assertLessEqual(gap, AFTER_OTHER_ADDRESS, (side, elsewhere))
+
     def test_cut(self) -> None:
         """
         After an uplink was cut for 10 s, on either side, data flows half a second later.
