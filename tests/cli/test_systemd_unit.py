@@ -123,6 +123,15 @@ class TextTests(SynchronousTestCase):
         for word in ("DynamicUser", "Capabilit", "PrivateDevices", "ProtectKernel", "network-"):
             self.assertNotIn(word, text)
 
+    def test_families(self) -> None:
+        """
+        What may be opened is what a node needs: IP, its own sockets in the file system, and
+        the one by which the kernel tells that interfaces have changed.
+        """
+        wanted = "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK"
+        for plan in (NODE, RELAY, USERS, OTHERS):
+            self.assertIn(wanted, encode_unit(plan).splitlines())
+
     def test_existing_user(self) -> None:
         """
         For an existing user, homes can be read if the program is in one.
