@@ -121,17 +121,26 @@ class HostileTests(AnswerCase):
         for text, words in (("rubbish", "copy all of it"), (code, "is a join code")):
             self.assertIn(words, str(self.failureResultOf(self.follow(text), JoinError).value))
 
-    def test_forged_knocks(self) -> None:
+    def wait_for_knocks(self) -> KnockCredentials:
         """
-        A joiner takes no notice of what only looks like a knock, and of the right ones from
-        everywhere keeps two sources and dials no more often.
+        Have seattle wait for its answer to be carried.
+
+        @return: what knocks for it are known by.
         """
         self.homes()
         code = self.invite()
         self.join(code)
         joining = JoinCode.from_compact(code)
-        own, ports = self.seattle.key.node_id, self.seattle.service.surroundings.ports
-        credentials = KnockCredentials.of(invitation_of(joining).key, joining.issuer, own)
+        key = invitation_of(joining).key
+        return KnockCredentials.of(key, joining.issuer, self.seattle.key.node_id)
+
+    def test_forged_knocks(self) -> None:
+        """
+        A joiner takes no notice of what only looks like a knock, and of the right ones from
+        everywhere keeps two sources and dials no more often.
+        """
+        credentials = self.wait_for_knocks()
+        ports = self.seattle.service.surroundings.ports
         other = KnockCredentials(credentials.username, b"another")
         assert ports.knocked is not None
         self.assertFalse(
@@ -152,12 +161,8 @@ class HostileTests(AnswerCase):
         A knock that somebody overheard counts once: sent again by others' names it makes
         the joiner neither dial there nor forget where the issuer knocked from.
         """
-        self.homes()
-        code = self.invite()
-        self.join(code)
-        joining = JoinCode.from_compact(code)
-        own, ports = self.seattle.key.node_id, self.seattle.service.surroundings.ports
-        credentials = KnockCredentials.of(invitation_of(joining).key, joining.issuer, own)
+        credentials = self.wait_for_knocks()
+        ports = self.seattle.service.surroundings.ports
         knock = encode_knock(credentials, bytes(12))
         assert ports.knocked is not None
         self.assertTrue(ports.knocked(knock, TransportAddress("198.51.100.66", 2000)))

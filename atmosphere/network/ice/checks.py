@@ -6,7 +6,7 @@ roles and their conflicts, and which pair is selected (§8).
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 
@@ -47,7 +47,7 @@ MAX_EARLY = 16
 ANSWERS_PER_SECOND = 100.0
 
 
-class IceChecks:
+class IceChecks(ABC):
     """
     The state of an ICE agent, and what messages of the peer do to it.
 

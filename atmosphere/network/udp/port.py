@@ -6,7 +6,7 @@ address alone.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar, cast
 
@@ -29,7 +29,7 @@ __all__ = ["EngineProtocol", "PinnedPort"]
 EventT = TypeVar("EventT")
 
 
-class EngineProtocol(DatagramProtocol, Generic[EventT]):
+class EngineProtocol(ABC, DatagramProtocol, Generic[EventT]):
     """
     Lets an engine speak on a port: alone on C{reactor.listenUDP}, or as one of many.
 

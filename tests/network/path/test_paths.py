@@ -222,6 +222,20 @@ class ChoiceTests(SynchronousTestCase):
         self.assertIsNotNone(first.last_heard)
         self.assertIn("1200 bytes", first.reason)
 
+    def direct_dies(self, pair: Pair, *, within: float) -> None:
+        """
+        Cut the direct way; both change to the relay's, once.
+
+        @param within: seconds.
+        """
+        start = pair.now
+        pair.cut(TO_A, TO_B)
+        pair.run(7.0)
+        for name, relay in (("a", RELAY_TO_B), ("b", RELAY_TO_A)):
+            ((at, way),) = pair.changes(name, start)
+            self.assertEqual(way, relay)
+            self.assertLessEqual(at - start, within)
+
     def test_direct_dies_and_returns(self) -> None:
         """
         When the direct way goes silent data is on the relay within 6.5 s, and
@@ -229,13 +243,7 @@ class ChoiceTests(SynchronousTestCase):
         """
         pair = Pair()
         pair.open()
-        start = pair.now
-        pair.cut(TO_A, TO_B)
-        pair.run(7.0)
-        for name, relay in (("a", RELAY_TO_B), ("b", RELAY_TO_A)):
-            ((at, way),) = pair.changes(name, start)
-            self.assertEqual(way, relay)
-            self.assertLessEqual(at - start, 6.5)
+        self.direct_dies(pair, within=6.5)
         pair.run(20.0)
         pair.cut(TO_A, TO_B, is_up=True)
         pair.run(32.0)
@@ -251,13 +259,7 @@ class ChoiceTests(SynchronousTestCase):
         pair.stream("a", 0.05, pair.now + 60)
         pair.stream("b", 0.05, pair.now + 60)
         pair.run(5.0)
-        start = pair.now
-        pair.cut(TO_A, TO_B)
-        pair.run(7.0)
-        for name, relay in (("a", RELAY_TO_B), ("b", RELAY_TO_A)):
-            ((at, way),) = pair.changes(name, start)
-            self.assertEqual(way, relay)
-            self.assertLessEqual(at - start, 2.0)
+        self.direct_dies(pair, within=2.0)
 
     def test_silence_and_return(self) -> None:
         """
