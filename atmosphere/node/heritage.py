@@ -35,27 +35,45 @@ class Heritage:
         """
         self._reactor = reactor
         self._forgotten = forgotten
-        self._ways: OrderedDict[NodeID, tuple[DirectWay, ...]] = OrderedDict()
+        self._ways: OrderedDict[NodeID, dict[DirectWay, float]] = OrderedDict()
         self._calls: dict[NodeID, IDelayedCall] = {}
 
     def of(self, peer: NodeID) -> tuple[DirectWay, ...]:
         """
         List the ways that are kept for a peer, the best first.
         """
-        return self._ways.get(peer, ())
+        return tuple(self._ways.get(peer, ()))
 
     def keep(self, peer: NodeID, ways: Iterable[DirectWay]) -> None:
         """
-        Keep the ways of a link that has ended, before those that were kept already.
+        Keep the ways of a link that has ended, before those that were kept already, whose
+        time goes on.
         """
-        kept = tuple(dict.fromkeys([*ways, *self.of(peer)]))[:MAX_INHERITED]
-        self._drop(peer)
-        if not kept:
-            return
-        self._ways[peer] = kept
-        self._calls[peer] = self._reactor.callLater(KEPT_FOR, self.forget, peer)
+        before = self._ways.get(peer, {})
+        kept = dict.fromkeys(ways, self._reactor.seconds() + KEPT_FOR)
+        kept.update((way, until) for way, until in before.items() if way not in kept)
+        self._set(peer, dict(list(kept.items())[:MAX_INHERITED]))
         if len(self._ways) > MAX_PEERS:
             self.forget(next(iter(self._ways)))
+
+    def _set(self, peer: NodeID, kept: dict[DirectWay, float]) -> None:
+        """
+        Keep these ways for a peer, each until its time.
+        """
+        self._drop(peer)
+        if kept:
+            self._ways[peer] = kept
+            wait = max(0.0, min(kept.values()) - self._reactor.seconds())
+            self._calls[peer] = self._reactor.callLater(wait, self._expire, peer)
+
+    def _expire(self, peer: NodeID) -> None:
+        """
+        The time of a peer's oldest ways is up.
+        """
+        kept = self._ways.get(peer, {})
+        oldest = min(kept.values(), default=0.0)
+        self._set(peer, {way: until for way, until in kept.items() if until > oldest})
+        self._forgotten()
 
     def forget(self, peer: NodeID) -> None:
         """

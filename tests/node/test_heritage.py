@@ -75,16 +75,21 @@ class HeritageTests(SynchronousTestCase):
 
     def test_another_link_ends(self) -> None:
         """
-        The ways of the link that ended last come first, and there are never many; the
-        minute begins anew.
+        The ways of the link that ended last come first, and there are never many. Those
+        that it did not prove anew are kept for no longer than they would have been.
         """
         self.heritage.keep(self.peer, [_way(1), _way(2)])
         self.clock.advance(KEPT_FOR / 2)
         self.heritage.keep(self.peer, [_way(3), _way(2), _way(4)])
         self.assertEqual(self.heritage.of(self.peer), (_way(3), _way(2), _way(4), _way(1)))
+        self.clock.advance(KEPT_FOR / 2 + 0.1)
+        self.assertEqual(self.heritage.of(self.peer), (_way(3), _way(2), _way(4)))
+        self.assertEqual(self.forgotten, 1)
+        self.heritage.keep(self.peer, [])
+        self.clock.advance(KEPT_FOR / 2)
+        self.assertEqual((self.heritage.of(self.peer), self.forgotten), ((), 2))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
         self.heritage.keep(self.peer, [_way(number) for number in range(10, 20)])
-        self.assertEqual(len(self.heritage.of(self.peer)), MAX_INHERITED)
-        self.clock.advance(KEPT_FOR - 0.1)
         self.assertEqual(len(self.heritage.of(self.peer)), MAX_INHERITED)
 
     def test_nothing_to_keep(self) -> None:
