@@ -120,7 +120,7 @@ def _ways(answer: dict[str, Any]) -> Iterator[str]:
         is_relayed = each.get("kind") == "relayed"
         name = f"relay {_text(each.get('way'))}" if is_relayed else _text(each.get("way"))
         if each.get("from_port") is not None:
-            name += f" from port {_text(each['from_port'])}"
+            name += f" from our port {_text(each['from_port'])}"
         origin = each.get("origin")
         verdict = _text(each.get("verdict"))
         yield f"{INDENT}{verdict:{COLUMN}}{name}{f', {_text(origin)}' if origin else ''}"

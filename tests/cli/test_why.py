@@ -120,7 +120,7 @@ class WhyTests(CommandTestCase):
         for words in (
             "5 % of checks lost, its time varies by 0.4 ms, datagrams of up to 1472 bytes pass",
             "Ways to portland:",
-            "203.0.113.7:7777 from port 50123, its public address",
+            "203.0.113.7:7777 from our port 50123, its public address",
             "never answered: 7 checks had no answer; given up 19 s ago",
             "relay wss://relay\\x1b[31m",
             "rule 5.3: a direct way goes before a relayed one",

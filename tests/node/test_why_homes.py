@@ -94,7 +94,7 @@ class HomesTests(SynchronousTestCase):
         first, *others = [each for each in seattle["ways"] if each["kind"] == "punched"]
         self.assertEqual((first["verdict"], type(first["from_port"])), ("in use", int))
         self.assertIn(
-            f"{first['way']} from port {first['from_port']}, ", "\n".join(describe(seattle))
+            f"{first['way']} from our port {first['from_port']}, ", "\n".join(describe(seattle))
         )
         self.assertIn("never answered: 7 checks had no answer", [each["fact"] for each in others])
 

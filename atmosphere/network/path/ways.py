@@ -58,7 +58,7 @@ def way_text(way: Way | None) -> str:
         case DirectWay(address, None):
             return str(address)
         case DirectWay(address, socket):
-            return f"{address} from port {socket}"
+            return f"{address} from our port {socket}"
         case RelayedWay(relay):
             return f"relay {relay}"
         case never:

@@ -86,7 +86,7 @@ class HitTests(SynchronousTestCase):
         proposed, opening, hit = pair.notes("a")
         self.assertIn("our NAT takes another one for each peer", proposed)
         self.assertEqual(opening, f"opening 256 sockets towards {EASY}")
-        self.assertRegex(hit, rf"{EASY} from port \d+ was hit after \d+ ms, with 256 sockets")
+        self.assertRegex(hit, rf"{EASY} from our port \d+ was hit after \d+ ms, with 256 sockets")
         probing, found = pair.notes("b")
         self.assertEqual(probing, f"probing ports of {HARD_HOST}, at most 1500")
         self.assertRegex(found, rf"{HARD_HOST}:\d+ was hit after \d+ ms, with \d+ probes")
