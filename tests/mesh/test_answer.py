@@ -153,6 +153,19 @@ class ReadTests(SynchronousTestCase):
         with self.assertRaisesRegex(DecodeError, "that is a join code"):
             read_answer(CODE.code)
 
+    def test_ten_thousand(self) -> None:
+        """
+        An answer with ten thousand addresses is refused unread, with the mac of a real
+        code too; so is every piece of a good one.
+        """
+        places = [b"\x01\x0b" + number.to_bytes(3, "big") + b"\x45\x71" for number in range(10_000)]
+        for count in (9, 60, 10_000):
+            text = encoded((5, places[:count]))
+            self.assertRaises(DecodeError, read_answer, text)
+        good = answer()
+        for length in range(len(PREFIX), len(good)):
+            self.assertRaises(DecodeError, read_answer, good[:length])
+
     def test_other_forms(self) -> None:
         """
         An answer has one form, and any other is refused with the remedy.

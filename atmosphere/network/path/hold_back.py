@@ -22,22 +22,28 @@ class HoldBack:
     Whether one way is held back, while there is another.
     """
 
-    __slots__ = ("_falls", "_taken_at", "_until")
+    __slots__ = ("_falls", "_is_taken", "_taken_at", "_until")
 
     def __init__(self) -> None:
         self._falls = 0
+        self._is_taken = False
         self._taken_at = self._until = float("-inf")
 
     def taken(self, now: float) -> None:
         """
         Data leaves by the way from now on.
         """
+        self._is_taken = True
         self._taken_at = now
 
     def fell(self, now: float) -> None:
         """
-        The way worked, and has failed.
+        The way worked, and has failed. If it was not taken since it failed last, that says
+        nothing new: it is neither held back for longer nor forgiven.
         """
+        if not self._is_taken:
+            return
+        self._is_taken = False
         is_again = now - self._taken_at < STABLE_AFTER
         self._falls = min(MOST_FALLS, self._falls + 1) if is_again else 1
         if self._falls > 1:

@@ -11,8 +11,10 @@ from typing_extensions import override
 
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.ice.agent import MAX_EVENTS
+from atmosphere.network.ice.candidates import host_candidate
 from atmosphere.network.ice.description import IceDescription
 from atmosphere.network.ice.pairs import PairState
+from atmosphere.network.nat.credentials import Credentials
 from atmosphere.network.stun.attributes import PRIORITY, USERNAME
 from atmosphere.network.stun.integrity import add_fingerprint, add_integrity
 from atmosphere.network.stun.message import (
@@ -123,6 +125,57 @@ class RequestTests(SynchronousTestCase):
             arena.a.agent.receive_datagram(check(arena), (A, source), arena.now)
         arena.describe("a", IceDescription(arena.b.agent.local))
         self.assertEqual(len(arena.a.agent._list), 16)
+
+    def test_role_swaps(self) -> None:
+        """
+        A peer that claims our role in a thousand checks, with a larger tie-breaker each
+        time, has us change it, and nothing grows.
+        """
+        arena = Arena()
+        arena.meet()
+        agent, remote = arena.a.agent, arena.b.agent.local
+        events = 0
+        for number in range(1000):
+            data = encode_check(
+                number.to_bytes(12, "big"),
+                username=f"{agent.local.ufrag}:{remote.ufrag}",
+                key=agent.local.key,
+                priority=1,
+                tie_breaker=(2**64 - 1) * agent.is_controlling,
+                is_controlling=agent.is_controlling,
+            )
+            agent.receive_datagram(data, (A, B), arena.now)
+            while agent.next_event() is not None:
+                events += 1
+            arena.now += 0.02
+            agent.datagrams_to_send(arena.now)
+        self.assertLessEqual(events, 1100)
+        self.assertLessEqual(len(agent._list), 4)
+        self.assertLessEqual(len(agent._list.triggered), 4)
+        self.assertLessEqual(len(list(agent._transactions)), 128)
+
+    def test_restarts(self) -> None:
+        """
+        A peer that restarts a thousand times, and names ten thousand addresses in all, is
+        followed at the pace of checks, and few addresses are kept.
+        """
+        arena = Arena()
+        arena.meet()
+        agent = arena.a.agent
+        sent = 0
+        for number in range(1000):
+            credentials = Credentials(f"u{number:07d}", "p" * 24)
+            agent.set_remote(credentials, arena.now)
+            for last in range(10):
+                address = TransportAddress(f"11.{number >> 8}.{number & 255}.{last}", 5000)
+                agent.add_remote_candidate(host_candidate(address, 65535))
+            agent.handle_timer(arena.now)
+            sent += len(agent.datagrams_to_send(arena.now))
+            arena.now += 0.02
+        self.assertLessEqual(sent, 20 * 20 + 10)
+        self.assertLessEqual(len(agent.remote_candidates), 64)
+        self.assertLessEqual(len(agent._list), 100)
+        self.assertLessEqual(len(list(agent._transactions)), 128)
 
     def test_forbidden_source(self) -> None:
         """

@@ -56,6 +56,20 @@ class HoldBackTests(SynchronousTestCase):
         hold.fell(90.0)
         self.assertEqual(self.held(hold, 100.0), 0)
 
+    def test_fails_while_held(self) -> None:
+        """
+        Minutes in which it comes and goes without being used forgive nothing.
+        """
+        hold = HoldBack()
+        for now in (0.0, 10.0, 20.0, 30.0):
+            hold.taken(now)
+            hold.fell(now + 5.0)
+        for now in (50.0, 70.0, 90.0, 110.0):
+            hold.fell(now)
+        hold.taken(120.0)
+        hold.fell(125.0)
+        self.assertEqual(self.held(hold, 125.0), 16)
+
     def test_never_taken(self) -> None:
         """
         A way that fails without having been used is not held back.
