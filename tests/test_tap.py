@@ -151,6 +151,7 @@ class OptionsTests(SynchronousTestCase):
             ("--relay", "--limit", "x=1"): "with one of the names",
             ("--relay", "--limit", "connections=many"): "a limit is a number",
             ("--relay", "--rate", "-1"): "--rate",
+            ("--relay", "--second-stun-port", "3478"): "is --stun-port too",
             ("--node", "--use-relay", "http://x"): "write ws://",
             ("--node", "--stun", "a b"): "HOST:PORT",
             ("--node", "--paths", "best"): "auto, relayed, direct",

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from .options import Settings, command, option, pass_settings
-from .serve import node_options
+from .serve import network_options
 
 __all__ = ["describe", "network"]
 
@@ -87,7 +87,7 @@ async def _with_lifetime(reactor: Any, report: dict[str, Any]) -> dict[str, Any]
 
 
 @command("network", examples=EXAMPLES, short_help="Say what this machine's network is like.")
-@node_options
+@network_options
 @option(
     "--lifetime",
     "wants_lifetime",
@@ -193,6 +193,17 @@ def _yes(value: object) -> str:
     return "not measured" if value is None else "yes" if value else "no"
 
 
+def _because(answer: dict[str, Any], name: str) -> str:
+    """
+    Write a truth value and why it is so.
+    """
+    from .output import shown
+
+    value, because = answer.get(name), answer.get(f"{name}_because")
+    known = "unknown" if value is None and because else _yes(value)
+    return f"{known}: {shown(because, 300)}" if because else known
+
+
 def _socket(address: dict[str, Any]) -> str:
     """
     Write an IP address and a port.
@@ -272,11 +283,9 @@ def describe(answer: dict[str, Any], *, is_verbose: bool = False) -> list[str]:
         rows.append(("NAT", _in_words(mapping, mapping_words(mapping))))
     filtering = answer.get("filtering")
     rows.append(("filter", _in_words(filtering, filtering_words(filtering))))
-    because, reachable = answer.get("reachable_because"), answer.get("reachable")
-    known = "unknown" if reachable is None and because else _yes(reachable)
-    rows.append(("reachable", f"{known}: {shown(because)}" if because else known))
+    rows.append(("reachable", _because(answer, "reachable")))
     rows.append(("UDP", _yes(answer.get("udp"))))
-    rows.append(("IPv6", _yes(answer.get("ipv6"))))
+    rows.append(("IPv6", _because(answer, "ipv6")))
     for relay in answer.get("relays") or []:
         state = milliseconds(relay.get("rtt_ms")) if relay.get("ok") else "not connected"
         reason = "" if relay.get("ok") or not relay.get("error") else f": {shown(relay['error'])}"

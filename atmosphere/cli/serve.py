@@ -18,7 +18,7 @@ from .options import Command, Settings, command, option, pass_settings
 if TYPE_CHECKING:
     from atmosphere.node.store import NodeStore
 
-__all__ = ["first_lines", "node_options", "open_store", "serve"]
+__all__ = ["first_lines", "network_options", "node_options", "open_store", "serve"]
 
 EXAMPLES = """
 atmosphere serve
@@ -29,9 +29,20 @@ atmosphere --state /var/lib/atmosphere serve --log-format json
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
-def node_options(function: FunctionT, *, host: Sequence[str] = ("--host",)) -> FunctionT:
+def _given(
+    function: FunctionT, decorators: Sequence[Callable[[FunctionT], FunctionT]]
+) -> FunctionT:
     """
-    Give a command the options that add to a node's settings for one run.
+    Give a command options, in that order.
+    """
+    for each in reversed(decorators):
+        function = each(function)
+    return function
+
+
+def network_options(function: FunctionT, *, host: Sequence[str] = ("--host",)) -> FunctionT:
+    """
+    Give a command those of the L{node_options} that say how the network is reached.
 
     @param host: the original's names for C{--interface}.
     """
@@ -72,6 +83,17 @@ def node_options(function: FunctionT, *, host: Sequence[str] = ("--host",)) -> F
             help="An address at which others reach this node; repeatable.",
         ),
         option("--no-public-stun", is_flag=True, help="Never ask public STUN servers."),
+    ]
+    return _given(function, decorators)
+
+
+def node_options(function: FunctionT, *, host: Sequence[str] = ("--host",)) -> FunctionT:
+    """
+    Give a command the options that add to a node's settings for one run.
+
+    @param host: the original's names for C{--interface}.
+    """
+    decorators = [
         option(
             "--allow-loopback",
             is_flag=True,
@@ -84,9 +106,7 @@ def node_options(function: FunctionT, *, host: Sequence[str] = ("--host",)) -> F
             help="Which paths to use.  [default: auto]",
         ),
     ]
-    for each in reversed(decorators):
-        function = each(function)
-    return function
+    return network_options(_given(function, decorators), host=host)
 
 
 def open_store(settings: Settings) -> NodeStore:

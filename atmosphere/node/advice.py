@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from atmosphere.addresses import AddressKind
+from atmosphere.addresses import AddressKind, TransportAddress, address_kind
 from atmosphere.network.stun.behavior import Behavior, Dependence, DialBack
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLOCK_TOLERANCE",
     "advise",
+    "ipv6_words",
     "lifetime_words",
     "mapping_words",
     "notes",
@@ -108,6 +109,31 @@ def reachable_words(behavior: Behavior | None) -> str:
             return "too many datagrams were lost to tell"
         case _:
             return "no server that answered can dial back; an atmosphere relay can"
+
+
+def ipv6_words(host: str | None, behavior: Behavior | None) -> str:
+    """
+    Say why a report says what it says about IPv6.
+
+    @param host: the IPv6 address that this machine sends from, if it has one.
+    @param behavior: what STUN servers said by IPv6; C{None} if none was asked by it.
+    """
+    if behavior is not None and behavior.is_udp_working:
+        return "a STUN server answered by it"
+    if host is None:
+        return "this machine has no IPv6 address"
+    kind = address_kind(TransportAddress(host, 9).packed)
+    if kind is not AddressKind.GLOBAL:
+        return f"this machine has only {host}, which means nothing outside of this network"
+    if behavior is not None:
+        return (
+            f"this machine has the address {host}, but no STUN server answered by IPv6;"
+            " `--stun HOST:PORT` asks another"
+        )
+    return (
+        f"this machine has the address {host}, but no relay or STUN server in use has an IPv6"
+        " address to ask; `--stun HOST:PORT` names one that has"
+    )
 
 
 def _is_private(behavior: Behavior) -> bool:

@@ -100,6 +100,7 @@ def _here(surroundings: Surroundings) -> Side:
             for url, client in clients.items()
             if not client.is_welcomed
         ),
+        barred=surroundings.rules().barred,
     )
 
 
@@ -221,8 +222,6 @@ def _address_bar(
     """
     if policy is PathPolicy.RELAYED:
         return "path policy says relayed"
-    if surroundings.ports.port_of(is_ipv6=address.is_ipv6) is None:
-        return f"this node has no {'IPv6' if address.is_ipv6 else 'IPv4'} port"
     return surroundings.rules().refusal(address, is_near=surroundings.is_near(address))
 
 

@@ -231,8 +231,6 @@ class Answers:
         is_near = where.is_near(address) or share_public_address(
             where.candidates(), answer.candidates
         )
-        if where.ports.port_of(is_ipv6=address.is_ipv6) is None:
-            return f"this node has no port for {'IPv6' if address.is_ipv6 else 'IPv4'}"
         return where.rules().refusal(address, is_near=is_near)
 
     def _send(self, datagrams: list[tuple[bytes, TransportAddress]]) -> None:

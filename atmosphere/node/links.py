@@ -154,7 +154,6 @@ class NodeLinks:
             DirectWay(address)
             for address in dict.fromkeys([*endpoints, *told])
             if rules.refusal(address, is_near=self._surroundings.is_near(address)) is None
-            and self._ports.port_of(is_ipv6=address.is_ipv6) is not None
         ]
         if policy is not PathPolicy.RELAYED:
             ways += direct[:MAX_DIRECT]
@@ -269,8 +268,6 @@ class NodeLinks:
             refusal = "not on this network"
         if refusal is None and self.policy is PathPolicy.RELAYED:
             refusal = "this node is set to relayed paths only"
-        if refusal is None and self._ports.port_of(is_ipv6=address.is_ipv6) is None:
-            refusal = "this node has no port of that address family"
         if refusal is not None:
             raise NoPathError(f"{address} cannot be dialled: {refusal}")
         return self._unnamed.dial(DirectWay(address), judge)

@@ -27,7 +27,7 @@ from atmosphere.network.stun.behavior import Behavior
 from atmosphere.network.stun.discovery import STUN_SERVERS, Server
 from atmosphere.network.stun.probe_client import OpenPort
 
-from .advice import advise, notes, reachable_words
+from .advice import advise, ipv6_words, notes, reachable_words
 from .api import JSON
 from .config import DEFAULT_STUN_PORT, NodeConfig
 from .measuring import Measurement, measure
@@ -179,6 +179,9 @@ def make_report(
         "relays": [each.as_json() for each in relays],
         "udp": udp,
         "ipv6": True if is_ipv6_seen else (None if has_ipv6 else False),
+        "ipv6_because": ipv6_words(
+            local.get(True), None if measurement is None else measurement.believed(is_ipv6=True)
+        ),
         "clock_offset_s": clock_offset,
         "families": families,
         "servers": [] if measurement is None else measurement.servers(),

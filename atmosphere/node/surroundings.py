@@ -26,6 +26,7 @@ from atmosphere.network.nat.candidates import (
     Candidate,
     CandidateType,
     Interface,
+    has_way_out,
     host_candidates,
     make_candidate,
     networks_of,
@@ -94,7 +95,7 @@ class Surroundings:
         self._had_stable_port: bool | None = None
         self._takes_another_port = False
         self._watching: Deferred[None] | None = None
-        self._known: tuple[tuple[Candidate, ...], bool | None] = ((), None)
+        self._known: tuple[tuple[Candidate, ...], bool | None, dict[bool, str]] = ((), None, {})
         self._looks_left = LOOKS_IF_UNKNOWN
         self._must_ask_again = False
         self._doubted_at = float("-inf")
@@ -176,7 +177,7 @@ class Surroundings:
         """
         Say so if our addresses are others than before.
         """
-        known = self.candidates(), self.has_stable_port
+        known = self.candidates(), self.has_stable_port, self._barred_families()
         if known != self._known:
             self._known = known
             self._changed()
@@ -427,7 +428,23 @@ class Surroundings:
             own=frozenset(own),
             own_networks=networks_of(self._interfaces),
             allow_loopback=self.allows_loopback,
+            barred=self._barred_families(),
         )
+
+    def _barred_families(self) -> dict[bool, str]:
+        """
+        Say by which address families nothing can be sent, and why, by whether they are
+        IPv6. While the system lists no interfaces, those that we have a port for are good.
+        """
+        found = {}
+        for is_ipv6, name in ((False, "IPv4"), (True, "IPv6")):
+            bound = self.ports.interface_of(is_ipv6=is_ipv6)
+            is_listed = bool(self._interfaces) and bound in (None, "0.0.0.0", "::")
+            if is_listed and not has_way_out(self._interfaces, is_ipv6=is_ipv6):
+                found[is_ipv6] = f"no {name} here"
+            elif bound is None:
+                found[is_ipv6] = f"no {name} here: this node does not listen on it"
+        return found
 
     def is_local(self, address: TransportAddress) -> bool:
         """

@@ -59,6 +59,18 @@ class HelpTests(SynchronousTestCase):
                 self.assertEqual((ended.status, ended.err), (0, ""), path)
                 self.assertIn("Examples:\n  atmosphere", ended.out, path)
 
+    def test_network_options(self) -> None:
+        """
+        The options of C{network} are those that mean something there.
+        """
+        text = atmosphere("network", "--help").out
+        for name in ("--relay", "--stun", "--udp-port", "--advertise", "--lifetime"):
+            self.assertIn(f"{name} ", text)
+        for name in ("--paths", "--allow-loopback"):
+            self.assertNotIn(name, text)
+            self.assertEqual(atmosphere("network", name).status, 2)
+            self.assertIn(name, atmosphere("serve", "--help").out)
+
     def test_version(self) -> None:
         """
         C{--version} is one line.
@@ -119,6 +131,7 @@ class UsageTests(SynchronousTestCase):
             (["relay", "--mesh", "home"], "not a mesh ID"),
             (["relay", "--limit", "x=1"], "connections"),
             (["relay", "--cert", "x"], "--key"),
+            (["relay", "--stun-port", "9", "--second-stun-port", "9"], "is --stun-port too"),
             (["init", "--relay", "http://x"], "write ws://"),
             (["init", "\x1b[31m"], "is not a name"),
             (["init", "a", "--name", "b"], "two names"),

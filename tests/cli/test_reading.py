@@ -236,6 +236,7 @@ REPORT: dict[str, Any] = {
     ],
     "udp": True,
     "ipv6": None,
+    "ipv6_because": "nobody was asked by it",
     "clock_offset_s": 1200.0,
     "families": {"ipv4": {"public": "192.0.2.1:7777", "behind_nat": True, "reachable": None}},
     "servers": [
@@ -287,7 +288,7 @@ class NetworkTextTests(SynchronousTestCase):
                 "filter      address- and port-dependent: only answers are let in",
                 "reachable   no: an answer from a socket never sent to did not come in",
                 "UDP         yes",
-                "IPv6        not measured",
+                "IPv6        unknown: nobody was asked by it",
                 "relay       ws://relay:8080  23 ms",
                 "relay       ws://dead:8080  not connected: dead\\x1b[31m",
                 "clock       20 minutes behind the relay's",
@@ -327,6 +328,8 @@ class NetworkTextTests(SynchronousTestCase):
         self.assertIn("ahead of the relay's", "\n".join(describe({"clock_offset_s": -7.0})))
         unknown = describe({"reachable": None, "reachable_because": "nobody can"})
         self.assertIn("reachable   unknown: nobody can", unknown)
+        self.assertIn("IPv6        not measured", unknown)
+        self.assertIn("IPv6        no", describe({"ipv6": False}))
 
 
 class NetworkCommandTests(CommandTestCase):

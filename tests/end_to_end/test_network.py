@@ -13,7 +13,7 @@ from .namespaces import RELAY, isolate, skip_without
 
 KEYS = {
     *("version", "local", "public", "behind_nat", "reachable", "reachable_because"),
-    *("mapping", "mapping_is_certain", "filtering", "relays", "udp", "ipv6"),
+    *("mapping", "mapping_is_certain", "filtering", "relays", "udp", "ipv6", "ipv6_because"),
     *("clock_offset_s", "families", "servers", "notes", "advice"),
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 from atmosphere.cli.why import describe
 from atmosphere.errors import ConfigurationError
 from atmosphere.node.links import ABSENT
+from atmosphere.testing.homes import Homes
 from atmosphere.testing.link import Kind
 from atmosphere.testing.nat import FULL_CONE, PORT_RESTRICTED, SYMMETRIC, NatBehaviour
 
@@ -102,6 +103,26 @@ class WhyTests(WorldCase):
         self.assertIs(answer["here"]["udp"], False)
         answer = self.why(there, "portland")
         self.assertIn("no address but private ones of its own network", answer["help"][0])
+
+    def test_family(self) -> None:
+        """
+        One has IPv6 and the other has not: the other does not try it, and says so, also
+        once there is no link.
+        """
+        homes = Homes(self.world.network)
+        here = self.world.add_at_home("portland", homes.make("cgnat"))
+        there = self.world.add_at_home("seattle", homes.make("ipv6"))
+        self.world.join(here, there)
+        self.world.advance(25)
+        address = there.host.kernel.addresses[1]
+        for _ in range(2):
+            told = self.ways(self.why(here))[f"[{address}]:7777"]
+            self.assertEqual((told["verdict"], told["fact"]), ("not tried", "no IPv6 here"))
+            there.kill(is_silent=True)
+            link = here.link_to(there)
+            if link is not None:
+                link.close("test")
+            self.world.advance(1)
 
     def test_policy(self) -> None:
         """

@@ -133,6 +133,18 @@ class LinksTests(WorldCase):
         links.set_policy(PathPolicy.RELAYED)
         self.assertEqual([type(way) for way in links.ways_to(self.there.key.node_id)], [RelayedWay])
 
+    def test_other_family(self) -> None:
+        """
+        Of the addresses that are known of a peer, none of a family that is not here.
+        """
+        links = self.here.service.links
+        told = [TransportAddress(host, 7777) for host in ("2a10:77:1::2", "203.0.113.7")]
+        ways = links.ways_to(self.there.key.node_id, endpoints=told)
+        self.assertNotIn(DirectWay(told[0]), ways)
+        self.assertIn(DirectWay(told[1]), ways)
+        with self.assertRaisesRegex(NoPathError, "no IPv6 here"):
+            links.dial_unnamed(told[0], lambda peer, chain: None)
+
     def test_policy(self) -> None:
         """
         A change of policy moves the links that are there.

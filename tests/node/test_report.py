@@ -235,8 +235,37 @@ class ReportTests(SynchronousTestCase):
         report = self.report(heard, both)
         self.assertIs(report["ipv6"], True)
         self.assertEqual(report["families"]["ipv6"]["behind_nat"], False)
-        self.assertIsNone(self.report(None, both)["ipv6"])
+        self.assertEqual(report["ipv6_because"], "a STUN server answered by it")
         self.assertIs(self.report(Measurement(), {False: "192.168.1.4"})["ipv6"], False)
+
+    def test_ipv6_in_words(self) -> None:
+        """
+        Where IPv6 was not heard of, the report says what there is, why it is not known
+        whether it works, and what would show it.
+        """
+
+        def told(host: str | None, *findings: Finding) -> tuple[bool | None, str]:
+            local = {False: "192.168.1.4"} | ({} if host is None else {True: host})
+            report = self.report(measured(*findings) if findings else None, local)
+            return report["ipv6"], report["ipv6_because"]
+
+        ipv4 = answer("192.0.2.1:7777")
+        silent = answer(None, server="2001:db8::9")
+        for findings in ((), (ipv4,)):
+            value, words = told("2001:db8::1", *findings)
+            self.assertIsNone(value)
+            self.assertEqual(
+                words,
+                "this machine has the address 2001:db8::1, but no relay or STUN server in use has"
+                " an IPv6 address to ask; `--stun HOST:PORT` names one that has",
+            )
+        value, words = told("2001:db8::1", ipv4, silent)
+        self.assertIsNone(value)
+        self.assertIn("2001:db8::1, but no STUN server answered by IPv6; `--stun", words)
+        self.assertEqual(told(None, ipv4), (False, "this machine has no IPv6 address"))
+        value, words = told("fd00::1", ipv4)
+        self.assertIs(value, False)
+        self.assertIn("has only fd00::1, which means nothing outside", words)
 
     def test_ipv6_only(self) -> None:
         """

@@ -157,6 +157,57 @@ class SurroundingsTests(WorldCase):
         loopback = TransportAddress("127.0.0.1", 7777)
         self.assertIsNotNone(rules.refusal(loopback, is_near=False))
 
+    def test_families(self) -> None:
+        """
+        Addresses of a family are tried if one of ours is of it, and from the moment on
+        that one is.
+        """
+        far = TransportAddress("2a10:77:99::2", 7777)
+        both = ("0.0.0.0", "::")
+        node = self.world.node("portland", "198.51.100.1", interfaces=both)
+        surroundings = node.service.surroundings
+        self.world.network.advance(1)
+        self.assertEqual(surroundings.rules().refusal(far), "no IPv6 here")
+        self.assertIsNone(surroundings.rules().refusal(TransportAddress("203.0.113.7", 7777)))
+        changes: list[int] = []
+        surroundings._changed = lambda: changes.append(1)
+        self.world.network.plug(node.host, "2a10:77:1::2")
+        self.world.network.advance(15)
+        self.assertIsNone(surroundings.rules().refusal(far))
+        self.assertTrue(changes)
+
+    def test_families_unknown(self) -> None:
+        """
+        Where the system does not list our interfaces, what we have a port for is tried.
+        """
+        node = self.world.node("portland", "198.51.100.1", interfaces=("0.0.0.0", "::"))
+        surroundings = node.service.surroundings
+        far = TransportAddress("2a10:77:99::2", 7777)
+        surroundings._list_interfaces = list
+        surroundings.look()
+        self.assertIsNone(surroundings.rules().refusal(far))
+
+    def test_no_port_of_family(self) -> None:
+        """
+        A node that listens on IPv4 alone does not try IPv6, and says which of the two it is.
+        """
+        node = self.world.node("portland", "198.51.100.1", interfaces=("0.0.0.0",))
+        self.world.network.plug(node.host, "2a10:77:1::2")
+        self.world.network.advance(15)
+        rules = node.service.surroundings.rules()
+        far = TransportAddress("2a10:77:99::2", 7777)
+        self.assertEqual(rules.refusal(far), "no IPv6 here: this node does not listen on it")
+
+    def test_bound_to_an_address(self) -> None:
+        """
+        A node that listens on one address alone sends by that one's family.
+        """
+        node = self.world.node("portland", "198.51.100.1", interfaces=("198.51.100.1",))
+        self.world.network.advance(1)
+        rules = node.service.surroundings.rules()
+        self.assertIsNone(rules.refusal(TransportAddress("203.0.113.7", 7777)))
+        self.assertIn("no IPv6", rules.refusal(TransportAddress("2a10:77:99::2", 7777)) or "")
+
     def test_report(self) -> None:
         """
         The report says what a person asks.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
@@ -31,6 +31,7 @@ __all__ = [
     "Interface",
     "candidate_foundation",
     "candidate_priority",
+    "has_way_out",
     "host_candidates",
     "interface_refusal",
     "make_candidate",
@@ -214,6 +215,35 @@ def interface_refusal(interface: Interface, *, allow_loopback: bool = False) -> 
             assert_never(never)
 
 
+def has_way_out(interfaces: Iterable[Interface], *, is_ipv6: bool) -> bool:
+    """
+    Say whether there is an address of a family to send to other machines from.
+
+    Some that are no candidates are: that of 464XLAT (192.0.0.0/29, RFC 7335), or the
+    link-local one that some sandboxes have, lead out through a NAT.
+    """
+    return any(
+        _INWARD.match(each.name) is None and _leads_out(each.address)
+        for each in interfaces
+        if (":" in each.address) is is_ipv6
+    )
+
+
+def _leads_out(address: str) -> bool:
+    """
+    Say whether datagrams from an address of ours can get to other machines.
+    """
+    match address_kind(ipaddress.ip_address(address).packed):
+        case AddressKind.LOOPBACK:
+            return False
+        case AddressKind.LINK_LOCAL:
+            return ":" not in address
+        case AddressKind.NEVER | AddressKind.PRIVATE | AddressKind.GLOBAL:
+            return True
+        case never:
+            assert_never(never)
+
+
 def host_candidates(
     interfaces: Iterable[Interface],
     *,
@@ -303,25 +333,39 @@ class AddressRules:
     @ivar own_networks: the prefixes that we are directly connected to.
     @ivar allow_loopback: both peers are known to be on this machine.
     @ivar allow_private: private addresses are good anywhere (an option).
+    @ivar barred: by whether it is IPv6, each address family that we cannot send by, and
+        why; none while that is not known.
     """
 
     own: frozenset[TransportAddress] = frozenset()
     own_networks: tuple[Network, ...] = field(default=())
     allow_loopback: bool = False
     allow_private: bool = False
+    barred: Mapping[bool, str] = field(default_factory=dict, hash=False)
 
-    def refusal(self, address: TransportAddress, *, is_near: bool = False) -> str | None:
+    def bar(self, address: TransportAddress) -> str | None:
+        """
+        Say why nothing can be sent by the family of an address; C{None} if something can.
+        """
+        is_loopback = address_kind(address.packed) is AddressKind.LOOPBACK
+        return None if is_loopback else self.barred.get(address.is_ipv6)
+
+    def refusal(
+        self, address: TransportAddress, *, is_near: bool = False, was_heard: bool = False
+    ) -> str | None:
         """
         Say why an address must not be tried.
 
-        @param is_near: the peer shares our public address, or a datagram from
-            it came from just there: a private address is good then.
+        @param is_near: the peer shares our public address: a private address is good then.
+        @param was_heard: a datagram from the peer came from just there: a private address
+            is good, and its family works.
         @return: the reason in a few words; C{None} if the address may be tried.
         """
-        return candidate_refusal(
+        bar = None if was_heard else self.bar(address)
+        return bar or candidate_refusal(
             address,
             own=self.own,
             own_networks=self.own_networks,
             allow_loopback=self.allow_loopback,
-            allow_private=self.allow_private or is_near,
+            allow_private=self.allow_private or is_near or was_heard,
         )

@@ -49,6 +49,7 @@ class HolePunch(EngineProtocol[Event]):
         super().__init__(reactor)
         self.stun = StunClient(reactor, entropy)
         self._engine = Punching(entropy, limits)
+        self._is_ipv6 = False
         self._waiting: dict[TransportAddress, list[Deferred[Established]]] = {}
         self._deliver: dict[TransportAddress, Deliver] = {}
 
@@ -78,6 +79,8 @@ class HolePunch(EngineProtocol[Event]):
             return fail(NoPathError("the socket is not open"))
         if remote.port == 0 or address_kind(remote.packed) is AddressKind.NEVER:
             return fail(NoPathError(f"{remote} is no address of a host"))
+        if self._is_ipv6 is not remote.is_ipv6:
+            return fail(NoPathError(f"the socket is of another address family than {remote}"))
         if not self._engine.punch(remote, driver.now(), timeout):
             return fail(NoPathError("too many holes from one socket"))
         self._deliver[remote] = deliver
@@ -145,6 +148,7 @@ class HolePunch(EngineProtocol[Event]):
         self._drive(self._engine)
         if self.transport is not None:
             self.stun.makeConnection(self.transport)
+            self._is_ipv6 = ":" in self.transport.getHost().host
 
     @override
     def stopProtocol(self) -> None:

@@ -212,11 +212,14 @@ class Paths(PathState):
         @param rules: what is known of ourselves now.
         @return: the offer to send, or C{None} if nothing in it changed.
         """
+        is_other_family = rules is not None and rules.barred != self._ways.rules.barred
         if rules is not None:
             self._ways.rules = rules
         before = self._offered
         offer = self.local_offer(candidates, relays, has_stable_port)
         if offer is before:
+            if is_other_family and self._checker.is_open:
+                self._begin(now)
             return None
         self.decisions.note(now, None, "our own addresses changed")
         if self._checker.is_open and (before is None or offer.candidates != before.candidates):

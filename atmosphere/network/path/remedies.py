@@ -7,7 +7,8 @@ Each remedy names something that a person can do, and only what is known is said
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from atmosphere.addresses import AddressKind, TransportAddress, address_kind
 
@@ -32,6 +33,7 @@ class Side:
     @ivar relays: the URLs of its relays.
     @ivar failed_relays: those of ours that have not let us in, and why.
     @ivar is_absent_at: relays that said that it is not connected to them.
+    @ivar barred: by whether it is IPv6, each address family that it cannot send by, and why.
     """
 
     name: str | None = None
@@ -42,6 +44,7 @@ class Side:
     relays: tuple[str, ...] = ()
     failed_relays: tuple[tuple[str, str], ...] = ()
     is_absent_at: tuple[str, ...] = ()
+    barred: Mapping[bool, str] = field(default_factory=dict, hash=False)
 
     @property
     def has_public_address(self) -> bool:
@@ -146,14 +149,24 @@ def _why_relayed(story: LinkStory, here: Side, there: Side) -> str:
     if not direct:
         return f"{name} names no address"
     if not tried:
-        if _has_private_only(direct):
-            return f"{name} names no public address, probably because UDP is blocked there"
-        return f"none of the addresses of {name} may be tried"
+        return _why_none(direct, here, name)
     if any(each.is_too_small for each in tried):
         return "a direct way answers, but loses datagrams of full size"
     if has_answered:
         return "the direct way worked and then fell silent"
     return f"no direct way has answered{_in_short(story, here, there, name)}"
+
+
+def _why_none(refused: list[WayStory], here: Side, name: str) -> str:
+    """
+    Say in a few words why no address of the peer is tried.
+    """
+    if _has_private_only(refused):
+        return f"{name} names no public address, probably because UDP is blocked there"
+    family = _barred_family(refused, here)
+    if family is not None:
+        return f"{name} names public addresses of {family} alone, and there is no {family} here"
+    return f"none of the addresses of {name} may be tried"
 
 
 def _is_undecided(tried: list[WayStory]) -> bool:
@@ -187,6 +200,21 @@ def _has_private_only(refused: list[WayStory]) -> bool:
     return {
         address_kind(each.way.address.packed) for each in refused if isinstance(each.way, DirectWay)
     } <= {AddressKind.PRIVATE}
+
+
+def _barred_family(refused: list[WayStory], here: Side) -> str | None:
+    """
+    Name the one address family of all public addresses, if we cannot send by it.
+    """
+    families = {
+        each.way.address.is_ipv6
+        for each in refused
+        if isinstance(each.way, DirectWay)
+        and address_kind(each.way.address.packed) is AddressKind.GLOBAL
+    }
+    if len(families) != 1 or not families <= here.barred.keys():
+        return None
+    return "IPv6" if True in families else "IPv4"
 
 
 def remedies(story: LinkStory | None, here: Side, there: Side) -> list[str]:
@@ -224,11 +252,11 @@ def _without_relay(story: LinkStory, here: Side, there: Side) -> list[str]:
             " TCP, and nothing by UDP. Have the firewall of this network let UDP out, to any"
             " address and port; nothing has to be let in. Until then the relay carries the data"
         ]
-        return found if tried else [*found, _about_addresses(direct, name)]
+        return found if tried else [*found, _about_addresses(direct, here, name)]
     if _is_undecided(tried):
         return ["direct ways are still being tried: ask again in a few seconds"]
     if not tried:
-        return [_about_addresses(direct, name)]
+        return [_about_addresses(direct, here, name)]
     if any(each.is_too_small for each in tried):
         return [
             "a direct way carries only small datagrams: a VPN or tunnel on it has an MTU below"
@@ -257,7 +285,7 @@ def _without_relay(story: LinkStory, here: Side, there: Side) -> list[str]:
     return _about_nats(here, there, name, story.guessing)
 
 
-def _about_addresses(refused: list[WayStory], name: str) -> str:
+def _about_addresses(refused: list[WayStory], here: Side, name: str) -> str:
     """
     Say what to do when no address of the peer may be tried.
     """
@@ -271,6 +299,14 @@ def _about_addresses(refused: list[WayStory], name: str) -> str:
             f"{name} names no address but private ones of its own network: UDP is probably blocked"
             " there, so that it cannot learn its public one; `atmosphere network` on that machine"
             " tells. Have the firewall there let UDP out, to any address and port"
+        )
+    family = _barred_family(refused, here)
+    if family is not None:
+        other = "IPv4" if family == "IPv6" else "IPv6"
+        return (
+            f"{name} names no public address but of {family}, and there is no {family} here:"
+            f" turn on {family} in this network's router, or see why {name} does not know a"
+            f" public address of {other}, by `atmosphere network` on that machine"
         )
     return f"{name} names no address that may be tried: `atmosphere network` there says more"
 

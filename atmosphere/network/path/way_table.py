@@ -142,7 +142,7 @@ class WayTable:
         """
         if isinstance(way, RelayedWay):
             return self._add(way, None, 0) if self._count(is_direct=False) < MAX_RELAYS else None
-        if not is_first and self.rules.refusal(way.address, is_near=True) is not None:
+        if not is_first and self.rules.refusal(way.address, was_heard=True) is not None:
             return None
         learned = [known for known in self if not known.is_told]
         if len(learned) >= MAX_PEER_REFLEXIVE:
@@ -200,8 +200,11 @@ class WayTable:
             else:
                 refused.append((way, refusal))
         for known in self:
-            is_stale = known.is_told and isinstance(known.way, DirectWay) and known.way not in told
-            if is_stale and known.way not in self._initial and known.way != keep:
+            if not isinstance(known.way, DirectWay) or not known.is_told:
+                continue
+            is_barred = self.rules.bar(known.way.address) is not None
+            is_kept = known.way == keep or (known.way in self._initial and not is_barred)
+            if known.way not in told and not is_kept:
                 if known.state is not WayState.SUCCEEDED:
                     self._forsake(known)
                 else:

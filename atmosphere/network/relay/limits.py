@@ -104,11 +104,17 @@ class RelayConfig:
         """
         Refuse what cannot be meant.
 
-        @raise ConfigurationError: a port out of range, half of a certificate, a bad name or proxy.
+        @raise ConfigurationError: a port out of range or there twice, half of a certificate,
+            a bad name or proxy.
         """
         for port in (self.port, self.stun_port or 0, self.second_stun_port or 0):
             if not 0 <= port <= 65535:
                 raise ConfigurationError(f"{port} is not a port")
+        if self.stun_port and self.second_stun_port == self.stun_port:
+            raise ConfigurationError(
+                f"--second-stun-port {self.stun_port} is --stun-port too, and nodes are dialled"
+                " back from another one: leave it out for the next one, or name another"
+            )
         if (self.certificate is None) != (self.private_key is None):
             raise ConfigurationError("TLS needs both a certificate and its private key")
         for name in self.names:

@@ -16,6 +16,7 @@ from atmosphere.network.nat.candidates import (
     Interface,
     candidate_foundation,
     candidate_priority,
+    has_way_out,
     host_candidates,
     interface_refusal,
     make_candidate,
@@ -130,6 +131,25 @@ class HostTests(SynchronousTestCase):
             [each.address.host for each in found], ["127.0.0.1", "192.168.1.5", "10.0.0.5"]
         )
 
+    def test_way_out(self) -> None:
+        """
+        A family leads out if an address of it does: that of 464XLAT does, though it is
+        no candidate; loopback, containers and link-local IPv6 do not.
+        """
+
+        def leads_out(*interfaces: Interface) -> list[bool]:
+            return [has_way_out(interfaces, is_ipv6=is_ipv6) for is_ipv6 in (False, True)]
+
+        self.assertEqual(leads_out(*INTERFACES), [True, True])
+        self.assertEqual(leads_out(), [False, False])
+        inward = Interface("docker0", "172.17.0.1", 16), Interface("docker0", "fd00::1", 64)
+        loopback = Interface("lo", "127.0.0.1", 8), Interface("lo", "::1", 128)
+        self.assertEqual(leads_out(*inward, *loopback), [False, False])
+        self.assertEqual(leads_out(Interface("clat4", "192.0.0.4", 32)), [True, False])
+        self.assertEqual(leads_out(Interface("eth0", "169.254.8.1", 30)), [True, False])
+        self.assertEqual(leads_out(Interface("eth0", "fe80::5", 64)), [False, False])
+        self.assertEqual(leads_out(Interface("eth0", "2001:db9::5", 64)), [False, True])
+
     def test_networks(self) -> None:
         """
         The networks of good interfaces, each once.
@@ -187,3 +207,17 @@ class PeerTests(SynchronousTestCase):
         loopback = TransportAddress("127.0.0.1", 7777)
         self.assertIn("loopback", rules.refusal(loopback, is_near=True) or "")
         self.assertIsNone(AddressRules(allow_loopback=True).refusal(loopback))
+
+    def test_barred(self) -> None:
+        """
+        An address of a family that we cannot send by is refused with the reason, unless a
+        datagram came from just there.
+        """
+        rules = AddressRules(allow_loopback=True, barred={True: "no IPv6 here"})
+        far = TransportAddress("2a10:77:1::2", 7777)
+        self.assertEqual(rules.refusal(far), "no IPv6 here")
+        self.assertEqual(rules.refusal(far, is_near=True), "no IPv6 here")
+        self.assertIsNone(rules.refusal(far, was_heard=True))
+        self.assertIsNone(rules.refusal(TransportAddress("::1", 7777)))
+        self.assertIsNone(rules.refusal(TransportAddress("11.1.1.1", 7777)))
+        self.assertIsNone(AddressRules().refusal(far))

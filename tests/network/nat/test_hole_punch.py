@@ -193,6 +193,20 @@ class LifeTests(HolePunchCase):
         port.stopListening()
         self.stop(a)
 
+    def test_other_family(self) -> None:
+        """
+        An address of another family than the socket's is refused at once, either way.
+        """
+        a = self.side("a", PORT_RESTRICTED, 1)
+        six = HolePunch(a.host, seeded_entropy("six"))
+        port: Any = a.host.listenUDP(7002, six, "::")
+        trying = a.punch(TransportAddress("2a10::7", 7777))
+        self.assertIn("family", str(self.failureResultOf(trying, NoPathError).value))
+        trying = six.punch(TransportAddress("203.0.113.77", 9), a.got.append)
+        self.assertIn("family", str(self.failureResultOf(trying, NoPathError).value))
+        port.stopListening()
+        self.stop(a)
+
     def test_cancelled(self) -> None:
         """
         Cancelling ends the try, unless somebody else waits for the same hole.

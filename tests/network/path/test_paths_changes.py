@@ -8,7 +8,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.addresses import TransportAddress
-from atmosphere.network.nat.candidates import CandidateType, make_candidate
+from atmosphere.network.nat.candidates import AddressRules, CandidateType, make_candidate
 from atmosphere.network.path.known_way import WayState
 from atmosphere.network.path.ways import DirectWay, RelayedWay
 
@@ -263,6 +263,32 @@ class RoamingTests(SynchronousTestCase):
             pair.a.new_local_candidates(ours, [], pair.now)
             self.assertEqual(TO_B in [each.way for each in pair.a.snapshot()], is_tried)
             self.assertTrue(any("private" in each.text for each in pair.a.decisions))
+
+    def test_families(self) -> None:
+        """
+        A peer's address of a family that we cannot send by is not checked, until we can,
+        though nothing else of ours changes.
+        """
+        pair = Pair(rules=AddressRules(allow_private=True, barred={False: "no IPv4 here"}))
+        pair.open()
+        self.assertEqual(pair.lanes["a", TO_B].sent, [])
+        (refused,) = [each for each in pair.a.story(pair.now).ways if each.is_refused]
+        self.assertEqual((refused.way, refused.fact), (TO_B, "no IPv4 here"))
+        rules = AddressRules(allow_private=True)
+        self.assertIsNone(pair.a.new_local_candidates([host(A)], [RELAY], pair.now, rules))
+        pair.run(0.1)
+        self.assertEqual(pair.a.active, TO_B)
+
+    def test_families_before_welcome(self) -> None:
+        """
+        Before the welcome such a change is kept for later.
+        """
+        pair = Pair(rules=AddressRules(allow_private=True, barred={False: "no IPv4 here"}))
+        rules = AddressRules(allow_private=True)
+        pair.a.local_offer([host(A)], [RELAY])
+        self.assertIsNone(pair.a.new_local_candidates([host(A)], [RELAY], pair.now, rules))
+        pair.open()
+        self.assertEqual(pair.a.active, TO_B)
 
     def test_woke(self) -> None:
         """

@@ -296,6 +296,23 @@ class RemedyTests(SynchronousTestCase):
         self.check(story(own, REFUSED), "no address that may be tried")
         self.check(story(), "names no address at all")
 
+    def test_families(self) -> None:
+        """
+        A peer that has public addresses only in a family that is missing here is told as
+        such, and one that has others too is not.
+        """
+        ipv6 = replace(REFUSED, way=DirectWay(TransportAddress("2a10::2", 7777)))
+        here = replace(HERE, barred={True: "no IPv6 here"})
+        (found,) = remedies(story(ipv6, REFUSED), here, THERE)
+        self.assertIn("no public address but of IPv6, and there is no IPv6 here", found)
+        told = summary(story(ipv6, REFUSED), here, THERE)
+        self.assertIn("public addresses of IPv6 alone, and there is no IPv6 here", told)
+        own = replace(REFUSED, way=DirectWay(PUBLIC))
+        (found,) = remedies(story(ipv6, own), here, THERE)
+        self.assertIn("no address that may be tried", found)
+        (found,) = remedies(story(own), replace(HERE, barred={False: "no IPv4 here"}), THERE)
+        self.assertIn("turn on IPv4", found)
+
     def test_small(self) -> None:
         """
         A way that is too small is one of a tunnel.

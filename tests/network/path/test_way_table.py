@@ -126,6 +126,21 @@ class TableTests(SynchronousTestCase):
         )
         self.assertIsNone(self.table.learn(DirectWay(TransportAddress("::1", 5000)), keep=None))
 
+    def test_barred(self) -> None:
+        """
+        What is named in a family that we cannot send by is no way; what was known of it
+        before the link is one no longer, and what came from there is.
+        """
+        ipv6 = [DirectWay(TransportAddress("2a10:77:1::2", port)) for port in (7777, 7778)]
+        self.table.add_initial(direct(0))
+        self.table.add_initial(ipv6[0])
+        self.table.rules = AddressRules(barred={True: "no IPv6 here"})
+        named = [host(ipv6[1].address), host(direct(1).address)]
+        refused = self.table.tell(named, 0.0, is_near=False, keep=None)
+        self.assertEqual(refused, [(ipv6[1], "no IPv6 here")])
+        self.assertEqual({known.way for known in self.table}, {direct(0), direct(1)})
+        self.assertIsNotNone(self.table.learn(ipv6[0], keep=None))
+
     def test_limits(self) -> None:
         """
         There are never more than 32 direct ways by being named.

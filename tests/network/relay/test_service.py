@@ -438,6 +438,18 @@ class ConfigurationTests(SynchronousTestCase):
             )
             self.assertEqual(service.config.names, expected)
 
+    def test_equal_stun_ports(self) -> None:
+        """
+        One number for both ports for STUN is refused, and the remedy named; two that the
+        system chooses, or are off, are no such number.
+        """
+        with self.assertRaises(ConfigurationError) as caught:
+            make_service(stun_port=3478, second_stun_port=3478)
+        self.assertIn("--second-stun-port 3478 is --stun-port too", str(caught.exception))
+        self.assertIn("leave it out", str(caught.exception))
+        make_service(stun_port=0, second_stun_port=0)
+        make_service(stun_port=None, second_stun_port=None)
+
     def test_stun_addresses(self) -> None:
         """
         Addresses for STUN that cannot be meant are refused by the option's name.
