@@ -4,9 +4,10 @@ One end of a simulated TCP connection: sequence numbers, windows, repetition.
 
 As much of TCP as an application can notice: data arrive whole and in order,
 no more is on its way than the receiver has room for, what is not acknowledged
-is sent again with doubling delays until the connection is given up, both
-directions close apart, and a stranger's segment is answered with a reset.
-There is no congestion control: a link's C{rate} is the only limit.
+is sent again with doubling delays until the connection is given up (one segment
+first, and the rest as that is acknowledged), both directions close apart, and a
+stranger's segment is answered with a reset. There is no other congestion control:
+a link's C{rate} is the only limit.
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ SEND_BUFFER = 256 * 1024
 RECEIVE_BUFFER = 256 * 1024
 SEGMENT_SIZE = 16 * 1024
 
-#: Seconds before something is sent again the first time, at least.
+#: Seconds beyond the round trip before something is sent again the first time, at least.
 LEAST_TIMEOUT = 0.2
 SYN_TIMEOUT = 1.0
 MOST_TIMEOUT = 120.0
+
+#: After a timeout one segment is sent again, and so many for each acknowledgement then,
+#: which doubles what is under way in each round trip.
+REPEATED_AT_ONCE = 2
 
 #: Seconds without any acknowledgement after which a connection is given up.
 PATIENCE = 924.0
@@ -79,17 +84,19 @@ class Stream:
         self._acknowledged = 0
         self._room = RECEIVE_BUFFER
         self._has_said_last = False
+        self._doubted = 0
+        self._repeated = 0
         # What we receive.
         self._received = bytearray()
         self._expected = 0
         self._told_window = RECEIVE_BUFFER
         self._has_heard_last = False
+        self._echo: float | None = None
         # When we repeat.
         self._timer: DelayedCall | None = None
         self._timeout = SYN_TIMEOUT
         self._last_progress = agenda.seconds()
-        self._sample: tuple[int, float] | None = None
-        self._smoothed: float | None = None
+        self._smoothed = self._variation = 0.0
 
     @property
     def is_readable(self) -> bool:
@@ -239,8 +246,17 @@ class Stream:
         self.state = State.ESTABLISHED
         self._stop_timer()
         self._smoothed = self._agenda.seconds() - self._last_progress
-        self._timeout = max(LEAST_TIMEOUT, 2 * self._smoothed)
+        self._variation = self._smoothed / 2
+        self._timeout = self._smoothed + max(LEAST_TIMEOUT, 4 * self._variation)
         self._last_progress = self._agenda.seconds()
+
+    def _measure(self, round_trip: float) -> None:
+        """
+        Take a round-trip time into account, as RFC 6298 does.
+        """
+        off = abs(self._smoothed - round_trip)
+        self._variation = 0.75 * self._variation + 0.25 * off
+        self._smoothed = 0.875 * self._smoothed + 0.125 * round_trip
 
     def _take_acknowledgement(self, segment: Segment) -> None:
         """
@@ -257,12 +273,11 @@ class Stream:
                 self._unacknowledged.popleft()
                 self._queued -= len(first.data)
             now = self._agenda.seconds()
-            if self._sample is not None and self._acknowledged >= self._sample[0]:
-                round_trip = now - self._sample[1]
-                self._smoothed = 0.875 * (self._smoothed or round_trip) + 0.125 * round_trip
-                self._sample = None
-            self._timeout = max(LEAST_TIMEOUT, 2 * (self._smoothed or 0.0))
+            if segment.echo is not None:
+                self._measure(now - segment.echo)
+            self._timeout = self._smoothed + max(LEAST_TIMEOUT, 4 * self._variation)
             self._last_progress = now
+            self._repeat(REPEATED_AT_ONCE)
             if self._unacknowledged:
                 self._set_timer()
         self._send_more()
@@ -281,6 +296,7 @@ class Stream:
             if self.is_orphan and segment.data:
                 self.reset()
                 return
+            self._echo = segment.stamp
             self._received += segment.data
             self._expected += len(segment.data) + segment.is_last
             self._has_heard_last = self._has_heard_last or segment.is_last
@@ -294,13 +310,16 @@ class Stream:
         Tell the other end what came and how much may follow.
         """
         self._told_window = max(0, RECEIVE_BUFFER - len(self._received))
-        self._transmit(self, Segment(Flag.DATA, self._sent, self._expected, self._told_window))
+        answer = Segment(Flag.DATA, self._sent, self._expected, self._told_window)
+        self._transmit(self, answer._replace(echo=self._echo))
 
     def _send_more(self) -> None:
         """
-        Send what the other end has room for.
+        Send what the other end has room for, once all that may be lost was sent again.
         """
         while self._unsent and self.state is State.ESTABLISHED:
+            if max(self._repeated, self._acknowledged) < self._doubted:
+                break
             segment = self._unsent[0]
             if segment.data and segment.sequence + len(segment.data) > self._room:
                 break
@@ -309,8 +328,6 @@ class Stream:
                 self._last_progress = self._agenda.seconds()
             self._unacknowledged.append(segment)
             self._sent = segment.sequence + len(segment.data) + segment.is_last
-            if self._sample is None:
-                self._sample = (self._sent, self._agenda.seconds())
             self._send(segment)
         if (self._unacknowledged or self._unsent) and self._timer is None:
             self._set_timer()
@@ -320,9 +337,23 @@ class Stream:
         Send a segment of ours together with what we have to acknowledge.
         """
         self._told_window = max(0, RECEIVE_BUFFER - len(self._received))
-        self._transmit(
-            self, segment._replace(acknowledged=self._expected, window=self._told_window)
-        )
+        sent = segment._replace(acknowledged=self._expected, window=self._told_window)
+        self._transmit(self, sent._replace(stamp=self._agenda.seconds(), echo=self._echo))
+
+    def _repeat(self, count: int) -> None:
+        """
+        Send again, of what was under way when nothing was acknowledged in time, what
+        was neither acknowledged nor repeated since.
+
+        @param count: segments at most.
+        """
+        for segment in list(self._unacknowledged):
+            if not count or segment.sequence >= self._doubted:
+                return
+            if segment.sequence >= self._repeated:
+                self._repeated = segment.sequence + max(1, len(segment.data))
+                self._send(segment)
+                count -= 1
 
     def _set_timer(self) -> None:
         """
@@ -354,7 +385,6 @@ class Stream:
         if self._agenda.seconds() - self._last_progress >= patience:
             self.drop(errno.ETIMEDOUT)
             return
-        self._sample = None
         self._timeout = min(MOST_TIMEOUT, 2 * self._timeout)
         match self.state:
             case State.SYN_SENT:
@@ -362,8 +392,8 @@ class Stream:
             case State.SYN_RECEIVED:
                 self._transmit(self, Segment(Flag.SYN_ACK, 0, 0, RECEIVE_BUFFER))
             case State.ESTABLISHED if self._unacknowledged:
-                for segment in list(self._unacknowledged):
-                    self._send(segment)
+                self._doubted, self._repeated = self._sent, self._acknowledged
+                self._repeat(1)
             case State.ESTABLISHED:
                 self._last_progress = self._agenda.seconds()
                 probe = Segment(Flag.PROBE, self._sent, self._expected, self._told_window)

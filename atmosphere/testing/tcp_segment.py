@@ -33,6 +33,9 @@ class Segment(NamedTuple):
     @ivar window: how many bytes its sender has room for.
     @ivar data: the bytes.
     @ivar is_last: whether the stream ends behind them.
+    @ivar stamp: when it was sent, if it has data.
+    @ivar echo: the stamp of the last that was taken, so that the other end knows the
+        round-trip time (RFC 7323); C{None} before there was any.
     """
 
     flag: Flag
@@ -41,6 +44,8 @@ class Segment(NamedTuple):
     window: int
     data: bytes = b""
     is_last: bool = False
+    stamp: float = 0.0
+    echo: float | None = None
 
 
 class State(Enum):

@@ -64,6 +64,19 @@ class HealingTests(SynchronousTestCase):
             self.check(homes, AFTER_REBOOT, lambda healing: healing.reboot(healing.here))
             self.check(homes, AFTER_REBOOT, lambda healing: healing.reboot(healing.there))
 
+    def test_long_after_reboot(self) -> None:
+        """
+        After that a relayed transfer is as fast as before, on lines of 1 MB a second, and
+        does not stop any more.
+        """
+        healing = Healing(self.mktemp(), homes=RELAYED, total=10_000_000)
+        self.addCleanup(healing.close)
+        healing.send()
+        gap = healing.reboot(healing.there)
+        self.assertTrue(healing.is_whole, healing.receiver.received)
+        self.assertLessEqual(gap, AFTER_REBOOT)
+        self.assertLess(healing.clock.seconds() - healing.begun, 13)
+
     def test_other_address(self) -> None:
         """
         One that has another public address then interrupts for three seconds.

@@ -75,7 +75,7 @@ class CutTests(NetworkCase):
         self.network.advance(10)
         self.network.heal()
         self.network.advance(20)
-        self.assertEqual((two.data, two.times), (b"patient", [13.61]))
+        self.assertEqual((two.data, two.times), (b"patient", [14.87]))
         one.transport.write(b" and well")
         self.network.advance(0.01)
         self.assertEqual(two.data, b"patient and well")

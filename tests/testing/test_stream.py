@@ -5,6 +5,7 @@ One end of a simulated TCP connection.
 from __future__ import annotations
 
 import errno
+from math import inf
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -31,6 +32,8 @@ class StreamTests(SynchronousTestCase):
         self.clock = Clock()
         self.agenda = Agenda(self.clock)
         self.is_cut = False
+        self.rate = inf
+        self.through: dict[Stream, float] = {}
         self.sent: list[tuple[float, Segment]] = []
         self.finished: list[Stream] = []
         self.one = self.make(HERE, THERE, State.SYN_SENT)
@@ -57,7 +60,9 @@ class StreamTests(SynchronousTestCase):
         self.sent.append((round(self.clock.seconds(), 6), segment))
         if not self.is_cut and segment.flag is not Flag.SYN:
             other = self.two if sender is self.one else self.one
-            self.agenda.at(self.clock.seconds() + 0.01, other.receive, segment)
+            through = max(self.clock.seconds(), self.through.get(sender, 0.0))
+            self.through[sender] = through = through + len(segment.data) / self.rate
+            self.agenda.at(through + 0.01, other.receive, segment)
 
     def connect(self) -> None:
         """
@@ -104,6 +109,43 @@ class StreamTests(SynchronousTestCase):
             got += self.two.read(10_000) or b""
             self.pass_time(0.05)
         self.assertEqual(got, data[:taken])
+
+    def carry(self, size: int) -> float:
+        """
+        Send bytes, and read them as they come.
+
+        @return: how long it took.
+        """
+        began, taken, got = self.clock.seconds(), 0, 0
+        while got < size:
+            if taken < size:
+                taken += self.one.write(b"x" * min(size - taken, 65_536))
+            self.pass_time(0.005)
+            got += len(self.two.read(size) or b"")
+        return self.clock.seconds() - began
+
+    def test_slow_line(self) -> None:
+        """
+        When the line was busy, or cut, for longer than a repetition waits, a window is sent
+        twice at most, though the line takes longer for one than a repetition waits: a
+        timeout repeats one segment, and what is acknowledged then leads to the others.
+        """
+        for is_cut in (False, True):
+            self.setUp()
+            self.connect()
+            self.rate = 1e6
+            self.assertLess(self.carry(1_000_000), 1.1)
+            self.sent.clear()
+            if is_cut:
+                self.is_cut = True
+                self.one.write(b"x" * SEND_BUFFER)
+                self.pass_time(0.5)
+                self.is_cut = False
+            else:
+                self.through[self.one] = self.clock.seconds() + 0.5
+            self.assertLess(self.carry(3_000_000), 4.0)
+            on_the_line = sum(len(segment.data) for _, segment in self.sent)
+            self.assertLess(on_the_line, 3_000_000 + (1 + is_cut) * SEND_BUFFER)
 
     def test_lost_window(self) -> None:
         """
