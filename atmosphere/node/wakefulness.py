@@ -30,10 +30,14 @@ class Wakefulness:
     makes QUIC believe in a round trip of ten minutes, and send accordingly.
     """
 
-    def __init__(self, clock: IReactorTime, woke: Callable[[], object]) -> None:
+    def __init__(
+        self, clock: IReactorTime, woke: Callable[[], object], *, tick: float = TICK
+    ) -> None:
         """
         @param woke: called once after each sleep.
+        @param tick: seconds between two looks.
         """
+        self._every = tick
         self._clock = clock
         self._woke = woke
         self._seen = clock.seconds()
@@ -46,7 +50,7 @@ class Wakefulness:
         Begin to watch.
         """
         self._seen = self._clock.seconds()
-        self._loop.start(TICK)
+        self._loop.start(self._every)
 
     def stop(self) -> None:
         """
