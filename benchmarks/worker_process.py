@@ -134,6 +134,13 @@ class Commands:
         await self._until(is_there)
         return {}
 
+    async def datagram_size(self) -> dict[str, Any]:
+        """
+        Say how large the datagrams of the current link may be.
+        """
+        link = self._link()
+        return {"size": 0 if link is None else link.core.quic.datagram_size}
+
     async def cpu(self) -> dict[str, Any]:
         """
         Say how much processor time was used.

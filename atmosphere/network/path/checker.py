@@ -202,7 +202,7 @@ class Checker:
         for known in self._ways:
             if known.datagrams is None or not self._may_probe(known):
                 continue
-            size = known.datagrams.probe(now)
+            size = known.datagrams.probe(now, known.last_answered)
             if size is None:
                 continue
             if self._budget.level(now) + GRAIN < self._least_level:

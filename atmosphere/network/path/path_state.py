@@ -14,10 +14,11 @@ from atmosphere.network.nat.candidates import AddressRules, share_public_address
 
 from .check_budget import CheckBudget
 from .checker import Checker
+from .datagram_size import LARGEST_SIZE, DatagramSize
 from .decisions import Decisions
 from .exchange import PathOffer
 from .explain import LinkStory, tell_ways
-from .known_way import KnownWay
+from .known_way import LONGEST_PAUSE, SHORTEST_PAUSE, KnownWay, WayState
 from .prediction import Prediction
 from .reports import PathEvent, WayReport, report_ways
 from .selection import PathPolicy, is_allowed
@@ -25,6 +26,9 @@ from .way_table import WayTable
 from .ways import Way
 
 __all__ = ["PathState"]
+
+#: Seconds for which what another link has measured is as good as if this one had.
+MEASURED_FOR = 30.0
 
 
 class PathState:
@@ -70,6 +74,8 @@ class PathState:
         self._heard_by: Way | None = None
         self._usual: tuple[Way, KnownWay] | None = None
         self._routes: tuple[Way, ...] = ()
+        self._measured: tuple[float, dict[Way, int]] = (float("-inf"), {})
+        self._sizes: tuple[DatagramSize, ...] = ()
         self._has_been_direct = False
         self._is_welcomed = False
         self._last_proof = self._silent_since = self._last_call = now
@@ -97,6 +103,59 @@ class PathState:
         Say whether a STUN response with that transaction ID belongs to this link.
         """
         return self._checker.conversation.is_waiting_for(transaction_id)
+
+    @property
+    def carried(self) -> int:
+        """
+        The largest UDP payload that all ways carry that data leaves by, as far as is known.
+        """
+        return min((each.size for each in self._sizes), default=LARGEST_SIZE)
+
+    def working_ways(self) -> list[Way]:
+        """
+        List the ways that succeeded.
+        """
+        return [known.way for known in self._ways if known.state is WayState.SUCCEEDED]
+
+    def adopt_sizes(self, other: PathState, now: float) -> None:
+        """
+        Take the sizes of datagrams that another link with the same peer has measured, now
+        for the way in use, and soon for one that is taken then.
+        """
+        measured = {known.way: known.datagram_size or 0 for known in other._ways}
+        self._measured = now + MEASURED_FOR, measured
+        for known in self._ways:
+            if known.way == self.active:
+                self._adopt_size(known, now)
+
+    def _adopt_size(self, known: KnownWay, now: float) -> None:
+        """
+        Take what another link has measured of a way that is in use from now on.
+        """
+        until, measured = self._measured
+        if known.datagrams is not None and now < until:
+            known.datagrams.adopt(now, measured.pop(known.way, 0))
+
+    def _look_for_hole(self, known: KnownWay, now: float) -> None:
+        """
+        Keep that datagrams of some size went by a way and go no longer.
+        """
+        sizes = known.datagrams
+        if sizes is not None:
+            sizes.expire(now, known.last_answered)
+            if sizes.is_news:
+                sizes.is_news = False
+                text = f"a black hole: datagrams of {sizes.hole} bytes went and go no longer"
+                self.decisions.note(now, known.way, text)
+
+    def doubt_size(self, now: float) -> None:
+        """
+        Data is lost: see whether large datagrams still pass.
+        """
+        known = self._ways.get(self.active)
+        if known is not None and known.datagrams is not None:
+            rtt = LONGEST_PAUSE / 2 if known.rtt is None else known.rtt
+            known.datagrams.doubt(now, max(SHORTEST_PAUSE, 2 * rtt))
 
     def snapshot(self) -> list[WayReport]:
         """

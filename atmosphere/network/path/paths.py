@@ -342,6 +342,7 @@ class Paths(PathState):
         for known in self._ways:
             if known.expire(now) or known.expire_early(now, self._instead_of(known)):
                 self.decisions.note(now, known.way, state_words(known))
+            self._look_for_hole(known, now)
         self._review(now)
         if self.prediction is not None:
             self.prediction.handle_timer(now)
@@ -395,7 +396,9 @@ class Paths(PathState):
             ways = [known for known in self._ways if self._ways.is_initial(known.way)]
         else:
             ways = [known for known in self._ways if known.way == self.active]
-        self._routes = tuple(each.way for each in ways if each.state is not WayState.LOST)
+        ways = [each for each in ways if each.state is not WayState.LOST]
+        self._routes = tuple(each.way for each in ways)
+        self._sizes = tuple(each.datagrams for each in ways if each.datagrams is not None)
 
     def _begin(self, now: float, *, is_restart: bool = False, is_our_doing: bool = True) -> None:
         """
@@ -486,6 +489,7 @@ class Paths(PathState):
         Let data leave by another way from now on.
         """
         old = self.active
+        self._adopt_size(known, now)
         self._activate(known.way)
         known.taken(now)
         self._has_been_direct |= isinstance(known.way, DirectWay)

@@ -37,6 +37,7 @@ from .library import VERSION, LimitedConnection
 __all__ = [
     "ALPN",
     "CONNECTION_ID_LENGTH",
+    "LARGEST_DATAGRAM_SIZE",
     "MAX_DATAGRAM_SIZE",
     "VERSION",
     "QUICConnection",
@@ -48,6 +49,8 @@ __all__ = [
 ALPN = "atmosphere/1"
 CONNECTION_ID_LENGTH = 8
 MAX_DATAGRAM_SIZE = 1200
+#: Of a large link: Ethernet by IPv4.
+LARGEST_DATAGRAM_SIZE = 1472
 IDLE_TIMEOUT = 900.0
 
 # QUIC sees one constant peer address; which way a datagram takes is decided below it.
@@ -129,6 +132,7 @@ class QUICConnection:
     @ivar has_news: L{next_event} may have something to hand out.
     @ivar is_over: nothing more will come out of it.
     @ivar is_pinned: the listener has the key that the dialler wants.
+    @ivar datagram_size: the most bytes that a datagram has from now on.
     """
 
     def __init__(
@@ -137,12 +141,16 @@ class QUICConnection:
         *,
         original_cid: bytes | None = None,
         retry_cid: bytes | None = None,
+        datagram_size: int = MAX_DATAGRAM_SIZE,
     ) -> None:
         """
         @param original_cid: for a listener, the destination connection ID of
             the dialler's first Initial; C{None} makes a dialler.
         @param retry_cid: for a listener that sent a Retry, the ID it chose.
+        @param datagram_size: what the ways carry; it can only be lowered later. If it
+            is more than 1,280, the handshake's datagrams have 1,280.
         """
+        self.datagram_size = datagram_size
         self.is_dialler = original_cid is None
         self.is_pinned = False
         configuration = QuicConfiguration(
@@ -150,7 +158,7 @@ class QUICConnection:
             connection_id_length=CONNECTION_ID_LENGTH,
             idle_timeout=IDLE_TIMEOUT,
             is_client=self.is_dialler,
-            max_datagram_size=MAX_DATAGRAM_SIZE,
+            max_datagram_size=datagram_size,
             probe_datagram_size=False,
             max_datagram_frame_size=65536,
             server_name="atmosphere" if self.is_dialler else None,
@@ -387,6 +395,33 @@ class QUICConnection:
         self.has_news = True
         self._speak(self._connection.close, code, None, reason[:200])
         self._is_closing = True
+
+    def lower_datagram_size(self, size: int) -> None:
+        """
+        Send no larger datagrams than this from now on, once the handshake is complete.
+        """
+        if size < self.datagram_size and not self._is_closing:
+            if self._guard(self._connection.lower_datagram_size, size):
+                self.datagram_size = size
+
+    @property
+    def trouble(self) -> int:
+        """
+        How many packets QUIC took for lost; that nothing was answered in time counts as 4.
+        """
+        core = self._connection._core  # noqa: SLF001  # there is no public name for it
+        return 0 if core is None or self.is_over else core.loss_total + 4 * core.pto_total
+
+    @property
+    def moved(self) -> int:
+        """
+        How many bytes of datagrams were sent and received.
+        """
+        core = self._connection._core  # noqa: SLF001  # there is no public name for it
+        if core is None or self.is_over:
+            return 0
+        _, _, _, sent, received, _ = core.active_path
+        return sent + received
 
     @property
     def smoothed_rtt(self) -> float | None:

@@ -342,7 +342,10 @@ class Link:
         """
         A stream's protocol was told that all is over.
         """
-        if self._transports.pop(stream_id, None) is not None and not self._transports:
+        if self._transports.pop(stream_id, None) is None:
+            return
+        self._owner.stream_ended(self)
+        if not self._transports:
             self._owner.link_idle(self)
 
     # From the engine.

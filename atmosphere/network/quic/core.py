@@ -42,6 +42,7 @@ from .handshake import (
     proof_holds,
 )
 from .limits import HANDSHAKE_TIMEOUT, PROOF_TIMEOUT, ControlBudget, HeldEvents, overdue_text
+from .link_size import LinkSize
 from .stream_table import StreamTable
 
 __all__ = ["CloseCode", "LinkCore", "Phase"]
@@ -104,6 +105,7 @@ class LinkCore:
         self.refusal: str | None = None
         self.has_failed = self._has_ended = False
         self._now = now
+        self._size = LinkSize(quic, paths)
         self.streams = StreamTable(quic, self._events, self._grant, self._control.earn)
         if quic.is_dialler:
             quic.connect(now)
@@ -140,6 +142,8 @@ class LinkCore:
         if self._pending or self.quic.has_news:
             self._absorb()
         self.streams.flush()
+        if self._size.is_large and self.phase is Phase.CONNECTED:
+            self._size.fit(now)
         out: list[tuple[bytes, Way]] = []
         datagrams = self.quic.datagrams_to_send(now)
         while datagrams:

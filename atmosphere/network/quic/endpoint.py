@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from atmosphere.engine_driver import EngineClock
@@ -24,23 +24,27 @@ from atmosphere.network.stun.attributes import USERNAME
 from atmosphere.network.stun.message import Class, decode_message
 
 from .acceptance import Acceptance, Initial, Verdict, connection_id_of
-from .adapter import CONNECTION_ID_LENGTH, QUICConnection, encode_retry, encode_version_negotiation
+from .adapter import (
+    CONNECTION_ID_LENGTH,
+    MAX_DATAGRAM_SIZE,
+    QUICConnection,
+    encode_retry,
+    encode_version_negotiation,
+)
 from .connection import Link
 from .core import CloseCode, LinkCore
 from .credentials import make_credentials
 from .crowd import MAX_LINKS_OF_PEER, Guests, HalfOpen
 from .dial import Dial
 from .handshake import APART, MAX_GENERATION, Proof, Welcome
+from .larger import Enlargements, size_asked_for
 from .policy import LinkPolicy
 from .refusals import EndpointCounters, Refusals
+from .retirement import Retirement
 from .rivals import newer_wins
 from .warm_up import warm_up
 
 __all__ = ["LinkEndpoint"]
-
-
-#: Seconds for which a link that is no longer current is kept without a stream.
-GRACE = 5.0
 
 
 class LinkEndpoint:
@@ -79,10 +83,18 @@ class LinkEndpoint:
         self._links: dict[Link, set[bytes]] = {}
         self._current: dict[NodeID, Link] = {}
         self._dials: dict[NodeID, Dial] = {}
-        self._retiring: dict[Link, IDelayedCall] = {}
+        self._enlargements = Enlargements()
         self._half_open: HalfOpen[Link] = HalfOpen()
+
+        def later(seconds: float, call: Callable[[], None]) -> Callable[[], object]:
+            """
+            Call something later, unless it is undone.
+            """
+            return reactor.callLater(seconds, call).cancel
+
+        self._retirement: Retirement[Link] = Retirement(later, self.link_to)
         self._guests: Guests[Link] = Guests(
-            lambda seconds, call: reactor.callLater(seconds, call).cancel,
+            later,
             lambda link, reason: link.close(reason, CloseCode.REFUSED),
         )
         self._refusals = Refusals(self._log.info, self._log.debug)
@@ -144,7 +156,11 @@ class LinkEndpoint:
         return link
 
     def _start_dial(
-        self, peer: NodeID | None, ways: Sequence[Way], policy: PathPolicy | None = None
+        self,
+        peer: NodeID | None,
+        ways: Sequence[Way],
+        policy: PathPolicy | None = None,
+        datagram_size: int = MAX_DATAGRAM_SIZE,
     ) -> Link:
         """
         Make the first flight of one attempt.
@@ -158,7 +174,7 @@ class LinkEndpoint:
         for way in ways:
             paths.add_initial_way(way)
         core = LinkCore(
-            QUICConnection(self._credentials),
+            QUICConnection(self._credentials, datagram_size=datagram_size),
             paths,
             self._key,
             self._instance,
@@ -202,9 +218,7 @@ class LinkEndpoint:
         """
         self._is_stopped = True
         self._guests.stop()
-        for call in self._retiring.values():
-            call.cancel()
-        self._retiring.clear()
+        self._retirement.stop()
         for dial in list(self._dials.values()):
             dial.fail(LinkError(reason))
         for link in list(self._links):
@@ -302,6 +316,7 @@ class LinkEndpoint:
             self._credentials,
             original_cid=initial.original_cid,
             retry_cid=initial.retry_cid,
+            datagram_size=size_asked_for(len(data)),
         )
         paths = self._policy.make_paths(None, False, now)
         link = self._adopt(LinkCore(quic, paths, self._key, self._instance, now=now))
@@ -393,6 +408,7 @@ class LinkEndpoint:
             elif other.membership is None and link.membership is not None:
                 other.close("the guest is a member now", CloseCode.REPLACED)
         older = self._current.get(peer)
+        self._enlargements.adopt(link, older, self._clock.now())
         if link.is_apart:
             retired: Link | None = link
         elif older is None or not older.is_open or newer_wins(older, link):
@@ -425,38 +441,23 @@ class LinkEndpoint:
 
     def link_idle(self, link: Link) -> None:
         """
-        Close a link that is no longer current when it has been of no use for a
-        while: the peer may just be opening a stream. Until then look now and then.
+        Close a link that is no longer current when it has been of no use for a while.
         """
         if link.is_early and (dial := self._dials.get(link.peer)) is not None:
             dial.attempt_idle(link)
+        self._retirement.consider(link)
+
+    def stream_ended(self, link: Link) -> None:
+        """
+        Dial anew if the streams that follow are worth a link with larger datagrams.
+        """
         is_current = link.is_open and self._current.get(link.peer) is link
-        if link.is_open and not is_current and link not in self._retiring:
-            self._retiring[link] = self._reactor.callLater(GRACE, self._retire, link)
-
-    def _is_retired(self, link: Link) -> bool:
-        """
-        Say whether a link is open, not current, and of no use: without streams,
-        or silent while the current one, which has the same ways, is not.
-        """
-        if not link.is_open:
-            return False
-        if link.is_apart:
-            return not link.open_streams
-        current = self._current.get(link.peer)
-        if current is None or current is link:
-            return False
-        return not link.open_streams or (link.is_silent and not current.is_silent)
-
-    def _retire(self, link: Link) -> None:
-        """
-        Close a link if it is still of no use.
-        """
-        del self._retiring[link]
-        if self._is_retired(link):
-            link.close("another link is in use", CloseCode.REPLACED)
-        else:
-            self.link_idle(link)
+        if not is_current or link.membership is None or link.peer in self._dials:
+            return
+        wanted = self._enlargements.wanted(link, self._clock.now())
+        if wanted is not None:
+            ways, size = wanted
+            self._start_dial(link.peer, ways, datagram_size=size)
 
     def link_closed(self, link: Link, reason: str) -> None:
         """
@@ -488,8 +489,7 @@ class LinkEndpoint:
         A link needs no datagrams any more: forget it.
         """
         link.stop()
-        if link in self._retiring:
-            self._retiring.pop(link).cancel()
+        self._retirement.forget(link)
         for connection_id in self._links.pop(link, set()):
             self._routes.pop(connection_id, None)
         self._by_ufrag.pop(link.core.paths.local_ufrag, None)

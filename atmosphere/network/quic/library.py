@@ -268,6 +268,24 @@ class LimitedConnection(QuicConnection):
                 return  # the idle time-out is not to come sooner
             self.handle_timer(max(now, due))
 
+    def lower_datagram_size(self, size: int) -> bool:
+        """
+        Send no larger datagrams than this from now on: the native core hears the peer's
+        transport parameters once more, as if they had said so. It takes the least of
+        what it was told; what was lost is sent again in packets of the new size.
+
+        @return: whether the handshake is complete, so that this can be done.
+        """
+        tls = self._tls
+        if tls is None or tls.remote_transport_parameters is None or not self._handshake_complete:
+            return False
+        tls.remote_transport_parameters = dataclasses.replace(
+            tls.remote_transport_parameters, max_udp_payload_size=size
+        )
+        self._configuration.max_datagram_size = size
+        self._drain_tls()
+        return True
+
     @override
     def _create_tls(self, remote_source_cid: bytes | None) -> QuicTlsBridge:
         """

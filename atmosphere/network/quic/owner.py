@@ -49,6 +49,11 @@ class LinkOwner(Seam[LinkT]):
         The link's last stream has ended.
         """
 
+    def stream_ended(self, link: LinkT) -> None:
+        """
+        A stream of the link has ended.
+        """
+
     def route_changed(self, link: LinkT, connection_id: bytes, is_added: bool) -> None:
         """
         Datagrams with this connection ID are for the link, or no longer.

@@ -103,6 +103,87 @@ class DatagramSizeTests(SynchronousTestCase):
         sizes.answered(150.0, 1472)
         self.assertEqual(sizes.size, FULL_SIZE)
 
+    def test_doubt(self) -> None:
+        """
+        What is doubted is asked for soon, and but once in a second; who doubts what was
+        never more than full size changes nothing.
+        """
+        sizes = DatagramSize(is_ipv6=False)
+        sizes.doubt(0.0, 0.2)
+        self.assertIsNone(sizes.due)
+        sizes.begin(0.0)
+        sizes.doubt(0.5, 0.2)
+        self.probe(sizes, 1472, 10.0)
+        sizes.doubt(10.0, 0.2)
+        sizes.doubt(10.0, 0.2)
+        self.assertEqual(self.probe(sizes, 1472, 10.5), [(10.0, 1472)])
+        sizes.doubt(10.1, 0.2)
+        self.assertEqual(self.probe(sizes, 1472, 20.0), [(11.0, 1472)])
+        sizes.doubt(20.0, 0.2)
+        sent = self.probe(sizes, 1300, 20.5)
+        self.assertEqual(sent, [(20.0, 1472), (20.2, 1472), (20.4, 1472)])
+        self.assertEqual(sizes.size, 1472)
+        sizes.probe(20.6)
+        self.assertEqual((sizes.size, sizes.hole), (FULL_SIZE, 1472))
+        self.probe(sizes, 1300, 40.0)
+        self.assertEqual((sizes.size, sizes.hole), (1280, 1472))
+        self.probe(sizes, 1472, 700.0)
+        self.assertEqual((sizes.size, sizes.hole), (1472, 0))
+
+    def test_doubt_in_a_search(self) -> None:
+        """
+        A search for more goes on when a doubt was settled.
+        """
+        sizes = DatagramSize(is_ipv6=False)
+        sizes.begin(0.0)
+        self.probe(sizes, 1300, 4.1)
+        self.assertEqual(sizes.size, 1280)
+        sizes.doubt(4.2, 0.2)
+        self.assertEqual(self.probe(sizes, 1410, 4.5)[0], (4.2, 1280))
+        self.probe(sizes, 1410, 30.0)
+        self.assertEqual(sizes.size, 1400)
+
+    def test_nothing_answers(self) -> None:
+        """
+        While nothing is answered at all, the way itself is the matter and no size of datagrams.
+        """
+        sizes = DatagramSize(is_ipv6=False)
+        sizes.begin(0.0)
+        self.probe(sizes, 1472, 10.0)
+        sizes.doubt(10.0, 0.2)
+        now = 0.0
+        for _ in range(100):
+            now = sizes.due or now
+            if sizes.probe(now, 9.9) is not None:
+                sizes.sent(now)
+        self.assertEqual(sizes.size, 1472)
+        self.assertGreater(now, 20.0)
+        sizes.expire(now + 1.0, None)
+        self.assertEqual(sizes.size, 1472)
+        sizes.answered(now + 1.1, 1472)
+        self.assertEqual((sizes.size, sizes.hole), (1472, 0))
+        sizes.doubt(50.0, 0.2)
+        for _ in range(4):
+            if sizes.probe(sizes.due or 0.0, 50.1) is not None:
+                sizes.sent(sizes.due or 0.0)
+        self.assertEqual((sizes.size, sizes.hole, sizes.is_news), (FULL_SIZE, 1472, True))
+
+    def test_adopt(self) -> None:
+        """
+        What another link found is taken, if there is such a size, and confirmed.
+        """
+        sizes = DatagramSize(is_ipv6=True)
+        for wrong in (0, 1472, 1300, 9000):
+            sizes.adopt(0.0, wrong)
+            self.assertEqual((sizes.size, sizes.due), (FULL_SIZE, None))
+        sizes.adopt(0.0, 1280)
+        self.assertEqual(sizes.size, 1280)
+        sizes.begin(0.1)
+        self.probe(sizes, 1472, 10.0)
+        self.assertEqual(sizes.size, 1452)
+        sizes.adopt(11.0, 1280)
+        self.assertEqual(sizes.size, 1452)
+
     def test_late_answer(self) -> None:
         """
         An answer to a size that is not looked for any more changes nothing.

@@ -2,6 +2,7 @@
 Tests for L{atmosphere.network.quic.adapter}: the contract with the QUIC library.
 """
 
+import hashlib
 import os
 import random
 
@@ -28,13 +29,15 @@ class Pair:
     Two connections back to back, on a clock of their own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, datagram_size: int = 1200) -> None:
         self.now = 0.0
-        self.dialler = QUICConnection(make_credentials(DIALLER))
+        self.dialler = QUICConnection(make_credentials(DIALLER), datagram_size=datagram_size)
         self.dialler.connect(self.now)
         self.flight = self.dialler.datagrams_to_send(self.now)
         self.listener = QUICConnection(
-            make_credentials(LISTENER), original_cid=connection_id_of(self.flight[0])
+            make_credentials(LISTENER),
+            original_cid=connection_id_of(self.flight[0]),
+            datagram_size=datagram_size,
         )
         self.events: dict[QUICConnection, list[object]] = {self.dialler: [], self.listener: []}
 
@@ -284,6 +287,87 @@ class GuardTests(SynchronousTestCase):
         pair.listener.send_ping(pair.now)
         self.assertEqual(len(pair.listener.datagrams_to_send(pair.now)), 1)
         self.assertFalse(pair.listener.is_over)
+
+    def test_lengths_of_handshakes(self) -> None:
+        """
+        The first datagrams of a connection tell whether it is large, and have no more than
+        1,280 bytes.
+        """
+        for size, expected in ((1200, 1200), (1280, 1280), (1452, 1280), (1472, 1280)):
+            pair = Pair(size)
+            self.assertEqual([len(data) for data in pair.flight], [expected] * 2)
+            pair.listener.receive_datagrams(pair.flight, 0.0)
+            answer = pair.listener.datagrams_to_send(0.0)
+            self.assertLessEqual(max(map(len, answer)), expected)
+
+    def test_lower_datagram_size(self) -> None:
+        """
+        Datagrams become smaller while a stream is open, after more than the first windows
+        was sent; what was too large and lost comes in smaller ones; nothing becomes larger.
+        """
+        pair = Pair(1472)
+        pair.run()
+        core = pair.dialler._connection._core
+        assert core is not None
+        limits, sent, hole = core.stream_limits, hashlib.sha256(), 20_000_000
+        came, length, longest, is_lost = hashlib.sha256(), 0, 0, False
+        for turn in range(110):
+            if turn < 22 * 5 and turn % 5 == 0:
+                block = random.Random(turn).randbytes(1_000_000)
+                sent.update(block)
+                pair.dialler.send_stream(0, block)
+            for _ in range(3):
+                pair.now += 0.01
+                for end in (pair.dialler, pair.listener):
+                    if (due := end.get_timer()) is not None and due <= pair.now:
+                        end.handle_timer(pair.now)
+                flight = pair.dialler.datagrams_to_send(pair.now)
+                longest = max([longest, *map(len, flight)])
+                kept = [data for data in flight if not is_lost or len(data) <= 1200]
+                pair.listener.receive_datagrams(kept, pair.now)
+                back = pair.listener.datagrams_to_send(pair.now)
+                pair.dialler.receive_datagrams(back, pair.now)
+                pair.collect()
+            for event in pair.seen(pair.listener, events.StreamDataReceived):
+                assert isinstance(event, events.StreamDataReceived)
+                came.update(event.data)
+                length += len(event.data)
+            pair.events[pair.listener].clear()
+            is_lost |= length >= hole
+            if turn == 107:
+                self.assertLess(length, 22_000_000)
+                self.assertGreater(longest, 1400)
+                self.assertGreater(pair.dialler.trouble, 0)
+                self.assertGreater(pair.dialler.moved, hole)
+                pair.dialler.lower_datagram_size(1200)
+                pair.dialler.lower_datagram_size(1400)
+                pair.dialler.send_ping(pair.now)
+                longest = 0
+        self.assertLessEqual(longest, 1200)
+        self.assertEqual((length, came.digest()), (22_000_000, sent.digest()))
+        self.assertEqual(core.active_path[5], 1200)
+        self.assertEqual(core.stream_limits[0], limits[0])
+        for number in range(1, 40):
+            pair.dialler.send_stream(4 * number, b"x")
+        pair.run()
+        self.assertEqual(len(pair.seen(pair.listener, events.StreamDataReceived)), 39)
+        pair.listener.close(0, "good-bye")
+        pair.run(3)
+        self.assertEqual(pair.events[pair.dialler][-1], Terminated("good-bye", code=0))
+
+    def test_lower_before_the_handshake(self) -> None:
+        """
+        A connection without the peer's parameters is left as it is.
+        """
+        pair = Pair(1472)
+        pair.dialler.lower_datagram_size(1200)
+        self.assertEqual(pair.dialler.datagram_size, 1472)
+        pair.run()
+        for end in (pair.dialler, pair.listener):
+            self.assertEqual(len(pair.seen(end, events.HandshakeCompleted)), 1)
+        pair.dialler.lower_datagram_size(1200)
+        self.assertEqual(pair.dialler.datagram_size, 1200)
+        self.assertEqual((pair.dialler.trouble, pair.dialler.is_over), (0, False))
 
     def test_interrupts_pass(self) -> None:
         """
