@@ -220,6 +220,12 @@ class Link:
         call(*args)
         self._driver.pump_soon()
 
+    def keep_alive(self) -> None:
+        """
+        Have QUIC say something, so that it does not time out while streams are idle.
+        """
+        self.call_core(self.core.quic.send_ping, self.now())
+
     def pump(self) -> None:
         """
         Send what is to be sent, now.

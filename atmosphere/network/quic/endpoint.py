@@ -454,7 +454,7 @@ class LinkEndpoint:
         is_current = link.is_open and self._current.get(link.peer) is link
         if not is_current or link.membership is None or link.peer in self._dials:
             return
-        wanted = self._enlargements.wanted(link, self._clock.now())
+        wanted = self._enlargements.wanted(link, self._links, self._clock.now())
         if wanted is not None:
             ways, size = wanted
             self._start_dial(link.peer, ways, datagram_size=size)

@@ -6,6 +6,7 @@ When a link is dialled anew for larger datagrams: C{docs/protocols/link.md}, sec
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Protocol
 
 from atmosphere.identity import NodeID
@@ -30,6 +31,9 @@ LONGEST_PAUSE = 1920.0
 FORGIVEN_AFTER = 3600.0
 
 MAX_PEERS = 1024
+
+#: Links with the same peer beside the current one: older ones that have streams yet.
+MAX_BESIDE = 1
 
 
 class Growing(Protocol):
@@ -66,10 +70,14 @@ class Enlargements:
         self._worth_moved = worth_moved
         self._attempts: OrderedDict[NodeID, tuple[float, float]] = OrderedDict()
 
-    def wanted(self, link: Growing, now: float) -> tuple[list[Way], int] | None:
+    def wanted(
+        self, link: Growing, links: Iterable[Growing], now: float
+    ) -> tuple[list[Way], int] | None:
         """
         Say by which ways, and with datagrams of which size, another link is to be dialled
         now instead of a current one; C{None} if it is not worth it. An attempt is counted.
+
+        @param links: all there are, of which those with the peer must not become too many.
         """
         quic, paths = link.core.quic, link.core.paths
         if not link.is_dialler or quic.moved < self._worth_moved:
@@ -77,7 +85,11 @@ class Enlargements:
         way, size = paths.active, paths.carried
         if not isinstance(way, DirectWay) or way.socket is not None or link.is_silent:
             return None
-        if size < WORTH_SIZE or size <= quic.datagram_size or not self._may(link.peer, now):
+        if size < WORTH_SIZE or size <= quic.datagram_size:
+            return None
+        if sum(each.core.peer == link.peer for each in links) > MAX_BESIDE + 1:
+            return None
+        if not self._may(link.peer, now):
             return None
         relayed = [each for each in paths.working_ways() if isinstance(each, RelayedWay)]
         return [way, *relayed], size

@@ -17,6 +17,9 @@ __all__ = ["Retirement", "Retiring"]
 #: Seconds for which a link that is no longer current is kept without a stream.
 GRACE = 5.0
 
+#: Looks after which such a link is kept from timing out, if its streams have nothing to say.
+LOOKS_UNTIL_PING = 60
+
 
 class Retiring(Protocol):
     """
@@ -52,6 +55,11 @@ class Retiring(Protocol):
         End it.
         """
 
+    def keep_alive(self) -> None:
+        """
+        Keep it from timing out.
+        """
+
 
 LinkT = TypeVar("LinkT", bound=Retiring)
 
@@ -74,6 +82,7 @@ class Retirement(Generic[LinkT]):
         self._later = later
         self._current = current
         self._cancel: dict[LinkT, Callable[[], object]] = {}
+        self._looks: dict[LinkT, int] = {}
 
     def consider(self, link: LinkT) -> None:
         """
@@ -105,12 +114,16 @@ class Retirement(Generic[LinkT]):
         if self._is_retired(link):
             link.close("another link is in use", CloseCode.REPLACED)
         else:
+            self._looks[link] = self._looks.get(link, 0) + 1
+            if self._looks[link] % LOOKS_UNTIL_PING == 0:
+                link.keep_alive()
             self.consider(link)
 
     def forget(self, link: LinkT) -> None:
         """
         A link has ended.
         """
+        self._looks.pop(link, None)
         cancel = self._cancel.pop(link, None)
         if cancel is not None:
             cancel()

@@ -336,6 +336,29 @@ class LargerTests(LargerCase):
         self.assertEqual(digest(theirs.data), digest(DATA))
         self.assertEqual(self.sizes(), (1472, 1472))
 
+    def test_too_many(self) -> None:
+        """
+        Where older links are kept by their streams no more are dialled: none of those streams
+        is to be cut off because there are too many links.
+        """
+        kept = []
+        self.mtu = 1400
+        self.link()
+        for mtu in (1400, 1452, 1472, 1472):
+            self.mtu = mtu
+            kept.append(Recorder())
+            self.current(self.a).open_stream("echo", kept[-1])
+            self.world.run(700.0)
+            self.arrives(self.a)
+            self.world.run(5.0)
+        self.assertEqual(self.sizes(), (1452, 1452))
+        self.assertEqual(len(self.a.connected), 3)
+        for each in kept:
+            assert each.transport is not None
+            each.transport.write(b"still here")
+        self.world.run(1.0)
+        self.assertEqual({each.data for each in kept}, {b"still here"})
+
     def test_failure(self) -> None:
         """
         An attempt that comes to nothing leaves the first link as it was, and is repeated
