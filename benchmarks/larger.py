@@ -1,7 +1,7 @@
 """
 What larger datagrams give: the same transfers in 1,200 and in 1,472 bytes.
 
-Run from the root of a checkout: C{python -m benchmarks.larger [--seeds 10] [--json]}.
+Run from the root of a checkout: C{python -m benchmarks.larger [--seeds 5] [--json]}.
 First processor time, direct, on loopback, sender and receiver in processes of their own: the
 first link of two nodes has small datagrams, the one that is dialled when a large transfer is
 over has larger ones, so each pair is measured with both. Then how long 4.5 MB take on a
@@ -101,7 +101,7 @@ def main() -> None:
     Measure, print the line.
     """
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=5)
     seeds, _ = parser.parse_known_args()
     figures: dict[str, float] = {}
     parts = []
