@@ -35,13 +35,6 @@ __all__ = ["NodePorts"]
 MAX_KNOWN_WAYS = 4096
 
 
-def _host_of(listening: IListeningPort) -> IPv4Address | IPv6Address:
-    """
-    Say where a port is bound.
-    """
-    return cast(IPv4Address | IPv6Address, listening.getHost())
-
-
 class _Feed(DatagramProtocol):
     """
     Hands QUIC's datagrams and connectivity checks to the links.
@@ -96,6 +89,7 @@ class NodePorts:
         self._deliver = deliver
         self._shared: dict[bool, SharedPort] = {}
         self._listening: dict[bool, IListeningPort] = {}
+        self._hosts: dict[bool, IPv4Address | IPv6Address] = {}
         self._ways: dict[tuple[str, int], DirectWay] = {}
 
     def listen(self, interfaces: Iterable[str], port: int | None, *, first_time: bool) -> int:
@@ -124,8 +118,9 @@ class NodePorts:
                 if isinstance(error, NoSuchAddressError):
                     remedy = "--interface ADDRESS takes one that is, and `ip address` lists them"
                 raise ListenError(f"{error}; {remedy}", port=error.port) from None
+            host = cast(IPv4Address | IPv6Address, listening.getHost())
             if taken is None:
-                taken = number = _host_of(listening).port
+                taken = number = host.port
             client = StunClient(self._reactor, self.entropy)
             shared.attach(Share.CLIENT, client)
             shared.attach(Share.CHECKS, _Feed(self._checks_received))
@@ -133,21 +128,22 @@ class NodePorts:
             self.stun[is_ipv6] = client
             self._shared[is_ipv6] = shared
             self._listening[is_ipv6] = listening
+            self._hosts[is_ipv6] = host
         return number
 
     def port_of(self, *, is_ipv6: bool) -> int | None:
         """
         Say which port a family has; C{None} if none.
         """
-        listening = self._listening.get(is_ipv6)
-        return None if listening is None else _host_of(listening).port
+        host = self._hosts.get(is_ipv6)
+        return None if host is None else host.port
 
     def interface_of(self, *, is_ipv6: bool) -> str | None:
         """
         Say on which address a family's port listens; C{None} if there is none.
         """
-        listening = self._listening.get(is_ipv6)
-        return None if listening is None else _host_of(listening).host
+        host = self._hosts.get(is_ipv6)
+        return None if host is None else host.host
 
     def open_ports(self) -> dict[bool, OpenPort]:
         """
@@ -167,20 +163,17 @@ class NodePorts:
         @return: its number.
         @raise ListenError: there is none.
         """
-        listening = self._listening.get(False)
-        if listening is None:
+        host = self._hosts.get(False)
+        if host is None:
             raise ListenError("there is no IPv4 port")
-        return port.open(self._reactor, _host_of(listening).host)
+        return port.open(self._reactor, host.host)
 
     @property
     def bound(self) -> list[str]:
         """
         List where we listen, as C{HOST:PORT}.
         """
-        return [
-            str(TransportAddress(host.host, host.port))
-            for host in map(_host_of, self._listening.values())
-        ]
+        return [str(TransportAddress(host.host, host.port)) for host in self._hosts.values()]
 
     def received(self, datagrams: Sequence[bytes], addr: tuple[str, int]) -> None:
         """
@@ -227,6 +220,7 @@ class NodePorts:
         Close the ports.
         """
         listening, self._listening = self._listening, {}
+        self._hosts.clear()
         await DeferredList(
             [maybeDeferred(each.stopListening) for each in listening.values()], consumeErrors=True
         )

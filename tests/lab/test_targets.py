@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from atmosphere.lab.kinds import Kind, all_pairs
-from atmosphere.lab.targets import Row, carrier_target, row, target
+from atmosphere.lab.targets import Row, carrier_target, row, runs_of, target
 
 #: How many pairs each row has.
 COUNTS = {
@@ -92,3 +92,13 @@ class TargetTests(SynchronousTestCase):
             easy.misses([0.1, None], [0.1, None]), ("1 of 2 runs connected", "1 of 2 runs direct")
         )
         self.assertEqual(easy.misses([], []), ("0 of 0 runs connected",))
+
+    def test_runs(self) -> None:
+        """
+        A series has more runs of the pairs for which chance decides, a single run has not.
+        """
+        self.assertEqual(runs_of(Kind.SYMMETRIC, Kind.CGNAT, 5), 25)
+        self.assertEqual(runs_of(Kind.PORT_RESTRICTED, Kind.SYMMETRIC, 2), 10)
+        self.assertEqual(runs_of(Kind.SYMMETRIC, Kind.CGNAT, 1), 1)
+        self.assertEqual(runs_of(Kind.SYMMETRIC, Kind.SYMMETRIC, 5), 5)
+        self.assertEqual(runs_of(Kind.CGNAT, Kind.CGNAT, 5), 5)

@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -49,6 +49,46 @@ class WithoutIPv6:
         return self._host.listenUDP(port, protocol, interface, size)
 
 
+class OncePort:
+    """
+    A port that a reactor which ends has closed: Twisted's no longer know where they were.
+    """
+
+    def __init__(self, port: IListeningPort) -> None:
+        self._port = port
+        self.is_closed = False
+
+    def getHost(self) -> IAddress:
+        """
+        Say where it listens, as long as it does.
+        """
+        if self.is_closed:
+            raise AttributeError("socket")
+        return self._port.getHost()
+
+
+class EndingHost:
+    """
+    A host whose ports can be closed behind the back of those who use them.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.opened: list[OncePort] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host, name)
+
+    def listenUDP(
+        self, port: int, protocol: DatagramProtocol, interface: str, size: int
+    ) -> OncePort:
+        """
+        Listen.
+        """
+        self.opened.append(OncePort(self._host.listenUDP(port, protocol, interface, size)))
+        return self.opened[-1]
+
+
 class PortsTests(SynchronousTestCase):
     """
     A host with both families, and one that talks to it.
@@ -65,7 +105,7 @@ class PortsTests(SynchronousTestCase):
         self.received: list[tuple[Way, bytes]] = []
         self.ports = self.make(self.host)
 
-    def make(self, host: Host | WithoutIPv6) -> NodePorts:
+    def make(self, host: Host | WithoutIPv6 | EndingHost) -> NodePorts:
         """
         Make the ports of a host.
         """
@@ -187,3 +227,16 @@ class PortsTests(SynchronousTestCase):
         self.assertEqual(self.ports.bound, [])
         self.ports.send(PEER, [b"late"])
         self.assertEqual(self.make(self.host).listen(("0.0.0.0",), 7777, first_time=False), 7777)
+
+    def test_reactor_ends(self) -> None:
+        """
+        What is asked while the program ends is answered, though the reactor has closed the ports.
+        """
+        host = EndingHost(self.host)
+        ports = self.make(host)
+        ports.listen(("0.0.0.0",), 7001, first_time=False)
+        for port in host.opened:
+            port.is_closed = True
+        self.assertEqual(ports.port_of(is_ipv6=False), 7001)
+        self.assertEqual(ports.interface_of(is_ipv6=False), "0.0.0.0")
+        self.assertEqual(ports.bound, ["0.0.0.0:7001"])
