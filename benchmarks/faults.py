@@ -185,7 +185,10 @@ def main() -> int:
     """
     Do all, print it, compare it.
     """
-    parser = argparse.ArgumentParser(description="A transfer while the network fails.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.faults",
+        description="A transfer while a simulated network fails.",
+    )
     parser.add_argument("--seeds", type=int, default=100, help="how many seeds of each bad line")
     parser.add_argument("--size", type=int, default=50, help="megabytes to transfer at each fault")
     parser.add_argument("--jobs", type=int, default=2, help="how many processes")

@@ -100,8 +100,12 @@ def main() -> None:
     """
     Measure, print the line.
     """
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.larger",
+        description="What larger datagrams give. With --json one JSON object.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="runs on the line that loses")
     seeds, _ = parser.parse_known_args()
     figures: dict[str, float] = {}
     parts = []

@@ -126,12 +126,15 @@ def main() -> int:
     """
     Read the options, run, print.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.paths")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.paths",
+        description="Which pairs of homes reach each other, and how soon, on a simulated network.",
+    )
     parser.add_argument("--seeds", type=int, default=100, help="how many runs of each pair")
-    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=1, help="that of the first run")
     parser.add_argument("--pair", action="append", help='such as "symmetric x cgnat"; all if none')
     parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
     options = parser.parse_args()
     try:
         named = [parse_pair(text) for text in options.pair or ()]
