@@ -290,6 +290,17 @@ class _WithExamples(click.Command):
         super().__init__(*arguments, **settings)
 
     @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """
+        Read the arguments; an error says which command's help explains them.
+        """
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+    @override
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """
         Show the examples.

@@ -64,7 +64,7 @@ class HelpTests(SynchronousTestCase):
         The options of C{network} are those that mean something there.
         """
         text = atmosphere("network", "--help").out
-        for name in ("--relay", "--stun", "--udp-port", "--advertise", "--lifetime"):
+        for name in ("--relay", "--stun", "--udp-port", "--interface", "--advertise", "--lifetime"):
             self.assertIn(f"{name} ", text)
         for name in ("--paths", "--allow-loopback"):
             self.assertNotIn(name, text)
@@ -122,6 +122,15 @@ class UsageTests(SynchronousTestCase):
             self.assertEqual(ended.err.count("\n"), 1, arguments)
             self.assertRegex(ended.err, r"^atmosphere: .*See: atmosphere.* --help\n$")
             self.assertNotIn("?.", ended.err)
+
+    def test_whose_help(self) -> None:
+        """
+        An option without its value names the help of the command that it stands with.
+        """
+        for arguments in (["status", "--wait"], ["lab", "faults", "--fault"], ["serve", "--stun"]):
+            ended = atmosphere(*arguments)
+            command = " ".join(arguments[:-1])
+            self.assertIn(f"See: atmosphere {command} --help\n", ended.err)
 
     def test_values(self) -> None:
         """
