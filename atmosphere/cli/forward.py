@@ -47,6 +47,13 @@ RETRY_PAUSE = 1.0
     metavar="SECONDS",
     help="With --stdio: how long to try.",
 )
+@option(
+    "--path",
+    type=click.Choice(["auto", "relayed", "direct"]),
+    default="auto",
+    show_default=True,
+    help="With --stdio: by which paths.",
+)
 @pass_settings
 def forward(
     settings: Settings,
@@ -55,6 +62,7 @@ def forward(
     keep: bool,
     remove: bool,
     timeout: float,
+    path: str,
 ) -> int | None:
     """
     Lead whoever connects to LISTEN to the service SERVICE of PEER, until Ctrl-C.
@@ -68,13 +76,15 @@ def forward(
 
     if stdio + keep + remove > 1:
         raise click.UsageError("Only one of --stdio, --keep and --remove.")
+    if path != "auto" and not stdio:
+        raise click.UsageError("--path goes with --stdio.")
     if len(words) != (1 if stdio or remove else 2):
         wanted = "PEER:SERVICE" if stdio else "LISTEN" if remove else "LISTEN PEER:SERVICE"
         raise click.UsageError(f"The arguments are {wanted}.")
     if stdio:
         from .stdio import connect_stdio
 
-        return connect_stdio(settings.state, *_peer_and_service(words[0]), timeout)
+        return connect_stdio(settings.state, *_peer_and_service(words[0]), timeout, path)
     client = LocalClient(settings.state)
     listen = _absolute(words[0])
     if remove:

@@ -16,6 +16,7 @@ __all__ = ["ping"]
 EXAMPLES = """
 atmosphere ping portland
 atmosphere ping --until-direct --timeout 20 portland
+atmosphere ping --path relayed portland
 atmosphere ping -c 3 -i 0.2 --json portland
 """
 
@@ -46,6 +47,13 @@ atmosphere ping -c 3 -i 0.2 --json portland
     metavar="SECONDS",
     help="Time to wait for a reply; with --until-direct and no -c, for the whole.",
 )
+@option(
+    "--path",
+    type=click.Choice(["auto", "relayed", "direct"]),
+    default="auto",
+    show_default=True,
+    help="Ping by such a path alone, beside what else goes to the peer.",
+)
 @option("--until-direct", is_flag=True, help="Stop at the first reply that was not relayed.")
 @pass_settings
 def ping(
@@ -54,6 +62,7 @@ def ping(
     count: int | None,
     interval: float,
     timeout: float,
+    path: str,
     until_direct: bool,
 ) -> int:
     """
@@ -67,12 +76,15 @@ def ping(
     from .client import LocalClient
     from .output import print_json
 
+    if until_direct and path == "relayed":
+        raise click.UsageError("--until-direct waits for what --path relayed rules out.")
     arguments = {
         "peer": peer,
         "count": (0 if until_direct else 5) if count is None else count,
         "interval": interval,
         "timeout": timeout,
         "until_direct": until_direct,
+        "path": path,
     }
     summary: dict[str, Any] = {}
     silence = timeout * 2 + interval + 30

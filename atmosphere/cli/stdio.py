@@ -197,17 +197,24 @@ def _receive(source: _Source, ended: threading.Event) -> None:
             _write(data)
 
 
-def connect_stdio(state: Path, peer: str, service: str, timeout: float) -> int:
+def connect_stdio(state: Path, peer: str, service: str, timeout: float, path: str = "auto") -> int:
     """
     Join standard input and output with a peer's service until both directions
     have ended.
 
+    @param path: C{auto}, C{relayed} or C{direct}.
     @return: 0.
     @raise AtmosphereError: there is no stream, or it broke; its C{exit_code} says which.
     """
     wire = _connect(state)
     source = _Source(wire, state)
-    request = {"connect": peer, "service": service, "timeout": timeout, "framed": True}
+    request = {
+        "connect": peer,
+        "service": service,
+        "path": path,
+        "timeout": timeout,
+        "framed": True,
+    }
     _ask(wire, source, request, timeout)
     said = threading.Event()
     threading.Thread(target=_send, args=(wire, said), daemon=True).start()

@@ -70,6 +70,7 @@ class NodeAPI(Protocol):
         timeout: float,
         until_direct: bool,
         emit: Emit,
+        path: str = "auto",
     ) -> Deferred[JSON]:
         """
         Measure the way to a peer.
@@ -82,6 +83,7 @@ class NodeAPI(Protocol):
             relayed.
         @param emit: called with C{seq}, C{rtt_ms} and C{path} (C{kind},
             C{remote}) for each reply.
+        @param path: C{relayed} or C{direct} for pings by such a path alone.
         @return: C{peer}, C{node_id}, C{sent}, C{received}, C{rtt_ms}
             (C{min}, C{median}, C{max}, or C{None}), C{path},
             C{first_reply_ms}, C{direct_ms}, C{replies}. Cancelling ends the

@@ -76,6 +76,7 @@ def _ping(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
     interval = arguments.number("interval", 1.0, 0.01, 3600)
     timeout = arguments.number("timeout", 10.0, 0.01, 3600)
     until_direct = arguments.boolean("until_direct")
+    path = arguments.optional_text("path", maximum=16) or "auto"
     arguments.finish()
     return api.ping(
         peer,
@@ -84,6 +85,7 @@ def _ping(api: NodeAPI, arguments: Arguments, emit: Emit) -> Deferred[JSON]:
         timeout=timeout,
         until_direct=until_direct,
         emit=emit,
+        path=path,
     )
 
 

@@ -65,6 +65,8 @@ class PingRun:
     @ivar until_direct: end with the first reply by a path that is not relayed;
         without a count, C{timeout} is for the whole.
     @ivar emit: told of each reply.
+    @ivar connect: finds a link by paths of one kind, in so many seconds; C{None} if
+        the current link will do.
     """
 
     reactor: IReactorTime
@@ -77,6 +79,7 @@ class PingRun:
     timeout: float
     until_direct: bool
     emit: Callable[[JSON], None]
+    connect: Callable[[float], Deferred[Link]] | None = None
     _sent: int = 0
     _replies: deque[JSON] = field(default_factory=lambda: deque(maxlen=MAX_REPLIES))
     _received: int = 0
@@ -100,6 +103,8 @@ class PingRun:
 
         @raise LinkError: there is none in time.
         """
+        if self.connect is not None:
+            return await self.connect(max(MOMENT, self.timeout - (self.now() - started)))
         reason = self._reason or f"no answer within {self.timeout:g} s"
         while (left := self.timeout - (self.now() - started)) > 0:
             try:

@@ -424,6 +424,7 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
         timeout: float,
         until_direct: bool,
         emit: Emit,
+        path: str = "auto",
     ) -> Deferred[JSON]:
         """
         Measure the way to a peer.
@@ -440,6 +441,7 @@ class NodeService(AdmittingNode, StreamingNode, ForwardingNode, MultiService):
             timeout,
             until_direct,
             emit,
+            self.streaming.connecting(member.node, path),
         )
         return run.start()
 

@@ -154,6 +154,17 @@ class Streaming:
         deadline = self._clock.now() + timeout
         return Deferred.fromCoroutine(self._connect(member, policy, deadline))
 
+    def connecting(self, peer: NodeID, path: str) -> Callable[[float], Deferred[Link]] | None:
+        """
+        Make what finds a link by paths of one kind.
+
+        @return: takes the seconds that it may last; C{None} if any path will do.
+        @raise ConfigurationError: there is no such kind.
+        """
+        if self._policy(path) is PathPolicy.AUTO:
+            return None
+        return lambda seconds: self.connect(peer, path, seconds)
+
     def _policy(self, path: str) -> PathPolicy:
         """
         Read the name of a path.

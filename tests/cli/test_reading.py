@@ -177,7 +177,19 @@ class PingTests(CommandTestCase):
         for key in "sent received rtt_ms path first_reply_ms direct_ms replies".split():
             self.assertIn(key, answer)
         self.assertEqual(answer["replies"], list(self.replies))
-        self.assertEqual(self.node.calls, [("ping", "portland", 2, 0.5, 10.0, False)])
+        self.assertEqual(self.node.calls, [("ping", "portland", 2, 0.5, 10.0, False, "auto")])
+
+    async def test_path(self) -> None:
+        """
+        C{--path} is handed on; what it cannot mean is refused.
+        """
+        self.node.replies = list(self.replies)
+        ended = await self.command("ping", "--path", "relayed", "portland")
+        self.assertEqual(ended.status, 0)
+        self.assertEqual(self.node.calls[-1][-1], "relayed")
+        for wrong in (("--path", "fast"), ("--path", "relayed", "--until-direct")):
+            ended = await self.command("ping", *wrong, "portland")
+            self.assertEqual((ended.status, ended.out, ended.err.count("\n")), (2, "", 1))
 
     async def test_until_direct(self) -> None:
         """

@@ -46,6 +46,7 @@ class StandardStreamsTests(SynchronousTestCase):
         Start the command, and read its request.
         """
         arguments = ["--state", str(self.state), "forward", "--stdio", "portland:ssh"]
+        arguments += ["--path", "relayed"]
         command = subprocess.Popen(
             [sys.executable, "-c", "from atmosphere.cli import main; main()", *arguments],
             stdin=subprocess.PIPE,
@@ -61,7 +62,8 @@ class StandardStreamsTests(SynchronousTestCase):
         line = wire.recv(4096)
         self.assertEqual(
             line,
-            b'{"connect": "portland", "service": "ssh", "timeout": 30.0, "framed": true}\n',
+            b'{"connect": "portland", "service": "ssh", "path": "relayed", "timeout": 30.0,'
+            b' "framed": true}\n',
         )
         return command, wire
 

@@ -90,11 +90,12 @@ class FakeNode:
         timeout: float,
         until_direct: bool,
         emit: Emit,
+        path: str = "auto",
     ) -> Deferred[JSON]:
         """
         Reply from the script, or hand the work to the test.
         """
-        self.calls.append(("ping", peer, count, interval, timeout, until_direct))
+        self.calls.append(("ping", peer, count, interval, timeout, until_direct, path))
         self.emit = emit
         if self.replies is None:
             return self.pinging

@@ -174,7 +174,7 @@ class ControlTests(SynchronousTestCase):
         body = b'{"peer":"portland","count":2,"until_direct":true}'
         head = b"POST /v1/ping HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
         _, transport = self.send(head % len(body) + body)
-        self.assertEqual(self.node.calls, [("ping", "portland", 2, 1.0, 10.0, True)])
+        self.assertEqual(self.node.calls, [("ping", "portland", 2, 1.0, 10.0, True, "auto")])
         self.node.emit({"seq": 1})
         self.assertIn(b'{"seq":1}\n', transport.value())
         self.assertFalse(transport.disconnecting)

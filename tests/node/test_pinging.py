@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError
 
-from atmosphere.errors import LinkError
+from atmosphere.errors import ConfigurationError, LinkError
 from atmosphere.network.path.reports import PathChanged, PathEvent
 from atmosphere.network.path.ways import DirectWay, RelayedWay
 from atmosphere.network.quic.connection import Link
@@ -107,6 +107,37 @@ class PingTests(WorldCase):
         summary = self.world.ping(first, "seattle", until_direct=True, count=0)
         self.assertEqual(summary["path"]["remote"], "192.168.1.77:7777")
         self.assertLess(summary["path"]["rtt_ms"], 5)
+
+    def test_path(self) -> None:
+        """
+        Pings that are to be relayed are, beside a link that is direct; those that are to
+        be direct wait for that. An unknown kind is refused.
+        """
+        first, second = self.pair(PORT_RESTRICTED, PORT_RESTRICTED)
+        self.world.until(lambda: first.path_to(second) == "punched")
+        for path, kind in (("relayed", "relayed"), ("direct", "punched"), ("auto", "punched")):
+            run = first.service.ping(
+                "seattle",
+                count=2,
+                interval=0.5,
+                timeout=10,
+                until_direct=False,
+                emit=lambda reply: None,
+                path=path,
+            )
+            summary = self.world.result(run)
+            self.assertEqual([each["path"]["kind"] for each in summary["replies"]], [kind] * 2)
+        self.assertEqual(first.path_to(second), "punched")
+        with self.assertRaises(ConfigurationError):
+            first.service.ping(
+                "seattle",
+                count=1,
+                interval=1,
+                timeout=1,
+                until_direct=False,
+                emit=self.fail,
+                path="fast",
+            )
 
     def test_nobody_there(self) -> None:
         """
