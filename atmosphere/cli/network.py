@@ -22,11 +22,13 @@ atmosphere network --lifetime
 """
 
 
-def _here(settings: Settings, options: dict[str, Any]) -> Callable[[Any], Awaitable[Any]]:
+def _here(
+    settings: Settings, options: dict[str, Any]
+) -> tuple[Callable[[Any], Awaitable[Any]], tuple[str, ...]]:
     """
     Make what reports in this process, where no node runs.
 
-    @return: takes the reactor, and gives the report.
+    @return: what takes the reactor, and gives the report; and the addresses to listen on.
     """
     import os
     from dataclasses import replace
@@ -65,12 +67,16 @@ def _here(settings: Settings, options: dict[str, Any]) -> Callable[[Any], Awaita
             random=random,
         )
 
-    return ask
+    return ask, config.interfaces
 
 
-async def _with_lifetime(reactor: Any, report: dict[str, Any]) -> dict[str, Any]:
+async def _with_lifetime(
+    reactor: Any, report: dict[str, Any], interfaces: tuple[str, ...]
+) -> dict[str, Any]:
     """
     Measure how long the router remembers a port, and tell how far that is.
+
+    @param interfaces: the addresses to listen on, one for each family.
     """
     from atmosphere.node.lifetime import gather_lifetime
 
@@ -82,7 +88,9 @@ async def _with_lifetime(reactor: Any, report: dict[str, Any]) -> dict[str, Any]
         note(f"after {waited.seconds:g} s of silence a port is {state}")
 
     note("measuring how long a silent port is remembered: up to 5 minutes, Ctrl-C ends it")
-    found = await gather_lifetime(reactor, report, entropy=entropy, on_progress=progress)
+    found = await gather_lifetime(
+        reactor, report, entropy=entropy, interfaces=interfaces, on_progress=progress
+    )
     return {**report, "binding_lifetime": found}
 
 
@@ -110,13 +118,14 @@ def network(settings: Settings, /, *, wants_lifetime: bool, **options: Any) -> i
     from .client import LocalClient
 
     answer: dict[str, Any] | None = None
+    interfaces: tuple[str, ...] = ("0.0.0.0", "::")
     try:
         client = LocalClient(settings.state)
         stun = list(options["stun"])
         answer = client.post("/v1/network", {"stun": stun}) if stun else client.get("/v1/network")
         _say_unused(click.get_current_context())
     except NotRunningError:
-        ask = _here(settings, options)
+        ask, interfaces = _here(settings, options)
     if answer is not None and not wants_lifetime:
         _tell(settings, answer)
         return 0
@@ -134,7 +143,7 @@ def network(settings: Settings, /, *, wants_lifetime: bool, **options: Any) -> i
             return
         if not settings.is_json:
             _tell(settings, report)
-        report = await _with_lifetime(reactor, report)
+        report = await _with_lifetime(reactor, report, interfaces)
         if settings.is_json:
             _tell(settings, report)
         else:

@@ -7,7 +7,7 @@ Each piece of advice is one line that names a remedy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from atmosphere.addresses import AddressKind, TransportAddress, address_kind
@@ -111,13 +111,19 @@ def reachable_words(behavior: Behavior | None) -> str:
             return "no server that answered can dial back; an atmosphere relay can"
 
 
-def ipv6_words(host: str | None, behavior: Behavior | None) -> str:
+def ipv6_words(
+    host: str | None, behavior: Behavior | None, *, interfaces: Iterable[str] = ("::",)
+) -> str:
     """
     Say why a report says what it says about IPv6.
 
     @param host: the IPv6 address that this machine sends from, if it has one.
     @param behavior: what STUN servers said by IPv6; C{None} if none was asked by it.
+    @param interfaces: the addresses that the node listens on.
     """
+    bound = list(interfaces)
+    if not any(":" in each for each in bound):
+        return f"only {', '.join(bound)} is listened on"
     if behavior is not None and behavior.is_udp_working:
         return "a STUN server answered by it"
     if host is None:

@@ -6,7 +6,7 @@ takes minutes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from atmosphere.network.stun.behavior import BindingLifetime
@@ -38,6 +38,7 @@ async def gather_lifetime(
     report: JSON,
     *,
     entropy: Callable[[int], bytes],
+    interfaces: Iterable[str] = ("0.0.0.0", "::"),
     on_progress: Callable[[Waited], None],
 ) -> JSON:
     """
@@ -46,6 +47,7 @@ async def gather_lifetime(
     It is done from ports of our own, so it does not matter whether a node runs.
 
     @param report: what C{atmosphere network} says.
+    @param interfaces: the addresses to listen on, one for each family.
     @param on_progress: called with each time that was tried.
     @return: C{server}, C{at_least_s}, C{less_than_s}, C{error}, C{words}, each
         perhaps C{None}; see C{docs/cli.md}.
@@ -53,13 +55,20 @@ async def gather_lifetime(
     if report["behind_nat"] is False and report["reachable"]:
         return _as_json(None, None, "nothing before this machine keeps strangers out", None)
     names, _ = await resolve_servers(reactor, servers_of(report))
+    bound = {":" in each: each for each in interfaces}
     hosts: set[str] = set()
     error = "no STUN server answered"
     for address in sorted(names, key=lambda each: each.is_ipv6):
-        if address.host in hosts or len(hosts) == MOST_SERVERS:
+        if address.is_ipv6 not in bound or address.host in hosts or len(hosts) == MOST_SERVERS:
             continue
         hosts.add(address.host)
-        found = await measure_lifetime(reactor, address, entropy=entropy, on_progress=on_progress)
+        found = await measure_lifetime(
+            reactor,
+            address,
+            entropy=entropy,
+            interface=bound[address.is_ipv6],
+            on_progress=on_progress,
+        )
         if found.error is None:
             return _as_json(names[address], found, None, report["behind_nat"])
         error = f"STUN server {names[address]}: {found.error}"

@@ -192,25 +192,32 @@ async def measure(
     *,
     entropy: Callable[[int], bytes],
     port: int = 0,
+    interfaces: Iterable[str] = ("0.0.0.0", "::"),
     open_ports: Mapping[bool, OpenPort] | None = None,
 ) -> Measurement:
     """
-    Ask STUN servers, in each address family that they have.
+    Ask STUN servers, in each address family that both they and we have.
 
     @param reactor: provides UDP, time and the resolution of names.
     @param port: the UDP port that the report is about, if it is free.
+    @param interfaces: the addresses to listen on, one for each family.
     @param open_ports: gives that port, by whether it is IPv6, if it is open.
     """
-    names, failures = await resolve_servers(reactor, servers)
-    families = {
-        is_ipv6: [each for each in names if each.is_ipv6 is is_ipv6] for is_ipv6 in (False, True)
-    }
+    bound = {":" in each: each for each in interfaces}
+    found, failures = await resolve_servers(reactor, servers)
+    names = {address: name for address, name in found.items() if address.is_ipv6 in bound}
+    for each in dict.fromkeys(found.values()):
+        if each not in names.values():
+            family = "IPv4" if False in bound else "IPv6"
+            failures += ((each, f"it has no {family} address, and no other is used here"),)
+    families = {is_ipv6: [each for each in names if each.is_ipv6 is is_ipv6] for is_ipv6 in bound}
     asking = {
         is_ipv6: measure_behavior(
             reactor,
             addresses,
             entropy=entropy,
             port=port,
+            interface=bound[is_ipv6],
             open_port=None if open_ports is None else open_ports.get(is_ipv6),
         )
         for is_ipv6, addresses in families.items()

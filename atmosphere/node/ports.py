@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import DeferredList, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from typing_extensions import override
@@ -30,9 +30,36 @@ from atmosphere.network.udp.shared_port import (
     listen_udp,
 )
 
-__all__ = ["NodePorts"]
+__all__ = ["NodePorts", "check_interfaces"]
 
 MAX_KNOWN_WAYS = 4096
+
+
+def _with_remedy(error: ListenError) -> ListenError:
+    """
+    Add what helps to an error.
+    """
+    remedy = "--udp-port N takes another"
+    if isinstance(error, NoSuchAddressError):
+        remedy = "--interface ADDRESS takes one that is, and `ip address` lists them"
+    return ListenError(f"{error}; {remedy}", port=error.port)
+
+
+async def check_interfaces(reactor: IReactorUDP, interfaces: Iterable[str]) -> None:
+    """
+    See whether this machine has addresses that one is to listen on.
+
+    @param interfaces: C{"0.0.0.0"} and C{"::"} are passed over.
+    @raise ListenError: it does not have one of them.
+    """
+    for interface in interfaces:
+        if interface in ("0.0.0.0", "::"):
+            continue
+        try:
+            listening = listen_udp(reactor, 0, interface, DatagramProtocol(), False)
+        except ListenError as error:
+            raise _with_remedy(error) from None
+        await maybeDeferred(listening.stopListening)
 
 
 class _Feed(DatagramProtocol):
@@ -114,10 +141,7 @@ class NodePorts:
                 if taken is not None and interface == "::":
                     self._log.info("this machine has no IPv6")
                     continue
-                remedy = "--udp-port N takes another"
-                if isinstance(error, NoSuchAddressError):
-                    remedy = "--interface ADDRESS takes one that is, and `ip address` lists them"
-                raise ListenError(f"{error}; {remedy}", port=error.port) from None
+                raise _with_remedy(error) from None
             host = cast(IPv4Address | IPv6Address, listening.getHost())
             if taken is None:
                 taken = number = host.port

@@ -31,6 +31,7 @@ from .advice import advise, ipv6_words, notes, reachable_words
 from .api import JSON
 from .config import DEFAULT_STUN_PORT, NodeConfig
 from .measuring import Measurement, measure
+from .ports import check_interfaces
 from .relay_facts import RelayFacts, relay_facts
 
 __all__ = [
@@ -68,14 +69,21 @@ def stun_servers(
     return list(dict.fromkeys(chosen))
 
 
-def local_addresses() -> dict[bool, str]:
+def local_addresses(interfaces: Iterable[str] = ("0.0.0.0", "::")) -> dict[bool, str]:
     """
     Find the addresses that this machine sends from, by whether they are IPv6.
 
     No datagram leaves it.
+
+    @param interfaces: the addresses that are listened on, one for each family.
     """
     found = {}
-    for is_ipv6, far in _FAR_AWAY.items():
+    for interface in interfaces:
+        is_ipv6 = ":" in interface
+        if interface not in ("0.0.0.0", "::"):
+            found[is_ipv6] = interface
+            continue
+        far = _FAR_AWAY[is_ipv6]
         family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -180,7 +188,9 @@ def make_report(
         "udp": udp,
         "ipv6": True if is_ipv6_seen else (None if has_ipv6 else False),
         "ipv6_because": ipv6_words(
-            local.get(True), None if measurement is None else measurement.believed(is_ipv6=True)
+            local.get(True),
+            None if measurement is None else measurement.believed(is_ipv6=True),
+            interfaces=config.interfaces,
         ),
         "clock_offset_s": clock_offset,
         "families": families,
@@ -223,11 +233,16 @@ async def gather(
     measurement = None
     if servers:
         measurement = await measure(
-            reactor, servers, entropy=entropy, port=port or 0, open_ports=open_ports
+            reactor,
+            servers,
+            entropy=entropy,
+            port=port or 0,
+            interfaces=config.interfaces,
+            open_ports=open_ports,
         )
     return make_report(
         config,
-        local=local_addresses(),
+        local=local_addresses(config.interfaces),
         port=port,
         measurement=measurement,
         relays=relays,
@@ -253,7 +268,9 @@ async def gather_alone(
     @param key: the node's, or one made for this alone.
     @param credentials: what a relay wants to see.
     @param port: the UDP port to ask from if it is free, else any.
+    @raise ListenError: an address to listen on is not one of this machine's.
     """
+    await check_interfaces(reactor, config.interfaces)
     waiting: dict[RelayClient, Deferred[None]] = {}
 
     def changed(client: RelayClient) -> None:

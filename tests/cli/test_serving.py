@@ -119,6 +119,31 @@ class LifetimeTests(ProcessCase):
             self.assertIn("up to 5 minutes", err)
 
 
+class InterfaceTests(ProcessCase):
+    """
+    C{atmosphere network --interface}.
+    """
+
+    def test_asks_from_there(self) -> None:
+        """
+        It is the address that the report is about, and servers see; one that this machine
+        does not have is refused as C{serve} does.
+        """
+        relay = ("relay", "--host", "127.0.0.1", "--port", "0", "--open", "--stun-port", "0")
+        state = str(Path(self.mktemp()).absolute())
+        with self.running(*relay) as facts:
+            asking = ("--state", state, "network", "--json", "--relay", facts["url"])
+            status, out, err = finish(self.start(*asking, "--interface", "127.0.0.2"))
+            self.assertEqual(status, 0, err)
+            report = json.loads(out)
+            self.assertEqual(report["local"]["ip"], "127.0.0.2")
+            self.assertEqual({each["ip"] for each in report["public"]}, {"127.0.0.2"})
+            self.assertEqual(report["ipv6_because"], "only 127.0.0.2 is listened on")
+            status, out, err = finish(self.start(*asking, "--interface", "192.0.2.99"))
+            self.assertEqual((status, out, err.count("\n")), (71, "", 1))
+            self.assertIn("192.0.2.99 is no address of this machine; --interface", err)
+
+
 class InterruptedTests(ProcessCase):
     """
     Commands that are ended before their work is done.

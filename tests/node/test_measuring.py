@@ -92,6 +92,22 @@ class MeasuringTests(SynchronousTestCase):
         assert main is not None and main.mapped is not None
         self.assertEqual(main.mapped.host, "198.51.100.5")
 
+    def test_interfaces(self) -> None:
+        """
+        What is asked leaves by the address that one is to listen on, in no other family;
+        a server that cannot be asked so is named.
+        """
+        machine = self.machine = self.network.host("portland", "198.51.100.6", "198.51.100.7")
+        self.network.host("six", "2001:db8::6")
+        found = self.measure(Server("relay"), Server("six"), interfaces=["198.51.100.7"])
+        self.assertEqual(list(found.behaviors), [False])
+        self.assertEqual([each["ip"] for each in found.public()], ["198.51.100.7"])
+        self.assertEqual(
+            found.notes(),
+            ["STUN server six:3478: it has no IPv4 address, and no other is used here"],
+        )
+        self.assertEqual(machine.getDelayedCalls(), [])
+
     def test_no_route(self) -> None:
         """
         A machine without IPv6 does not wait for it.

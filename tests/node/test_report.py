@@ -13,7 +13,7 @@ from atmosphere.node.api import JSON
 from atmosphere.node.config import HostPort, NodeConfig
 from atmosphere.node.measuring import Measurement
 from atmosphere.node.relay_facts import RelayFacts
-from atmosphere.node.report import make_report, stun_servers
+from atmosphere.node.report import local_addresses, make_report, stun_servers
 
 RELAY = RelayFacts("ws://relay:8080", True, 0.0234, None, (3478, 3479))
 DEAD = RelayFacts("ws://dead:8080", False, None, "connection refused")
@@ -266,6 +266,20 @@ class ReportTests(SynchronousTestCase):
         value, words = told("fd00::1", ipv4)
         self.assertIs(value, False)
         self.assertIn("has only fd00::1, which means nothing outside", words)
+        config = NodeConfig("x", interfaces=("192.168.1.4",))
+        report = make_report(
+            config, local={False: "192.168.1.4"}, port=7777, measurement=None, relays=[]
+        )
+        self.assertIs(report["ipv6"], False)
+        self.assertEqual(report["ipv6_because"], "only 192.168.1.4 is listened on")
+
+    def test_local_addresses(self) -> None:
+        """
+        Where one is told what to listen on, that is what is sent from, in no other family.
+        """
+        self.assertEqual(local_addresses(["127.0.0.1"]), {False: "127.0.0.1"})
+        self.assertEqual(local_addresses(["::1"]), {True: "::1"})
+        self.assertNotIn(True, local_addresses(["0.0.0.0"]))
 
     def test_ipv6_only(self) -> None:
         """
