@@ -129,9 +129,12 @@ class InterfaceTests(ProcessCase):
         It is the address that the report is about, and servers see; one that this machine
         does not have is refused as C{serve} does.
         """
-        relay = ("relay", "--host", "127.0.0.1", "--port", "0", "--open", "--stun-port", "0")
+        relay = ("relay", "--host", "127.0.0.1", "--port", "0", "--open")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            stun = ("--stun-port", str(probe.getsockname()[1]), "--second-stun-port", "0")
         state = str(Path(self.mktemp()).absolute())
-        with self.running(*relay) as facts:
+        with self.running(*relay, *stun) as facts:
             asking = ("--state", state, "network", "--json", "--relay", facts["url"])
             status, out, err = finish(self.start(*asking, "--interface", "127.0.0.2"))
             self.assertEqual(status, 0, err)
