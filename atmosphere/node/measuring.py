@@ -206,10 +206,10 @@ async def measure(
     bound = {":" in each: each for each in interfaces}
     found, failures = await resolve_servers(reactor, servers)
     names = {address: name for address, name in found.items() if address.is_ipv6 in bound}
-    for each in dict.fromkeys(found.values()):
-        if each not in names.values():
+    for server in dict.fromkeys(found.values()):
+        if server not in names.values():
             family = "IPv4" if False in bound else "IPv6"
-            failures += ((each, f"it has no {family} address, and no other is used here"),)
+            failures += ((server, f"it has no {family} address, and no other is used here"),)
     families = {is_ipv6: [each for each in names if each.is_ipv6 is is_ipv6] for is_ipv6 in bound}
     asking = {
         is_ipv6: measure_behavior(

@@ -200,7 +200,7 @@ class PingTests(CommandTestCase):
             self.node.replies = list(replies)
             ended = await self.command("ping", "--until-direct", "portland")
             self.assertEqual(ended.status, status, replies)
-        self.assertEqual(self.node.calls[0], ("ping", "portland", 0, 1.0, 10.0, True))
+        self.assertEqual(self.node.calls[0], ("ping", "portland", 0, 1.0, 10.0, True, "auto"))
 
     async def test_no_reply(self) -> None:
         """
