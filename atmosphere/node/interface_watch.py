@@ -251,7 +251,8 @@ class InterfaceWatch:
         self._is_rerouted = self._is_rerouted or is_rerouted
         if self._call is None:
             due = max(SETTLE, self._looked + APART - self._reactor.seconds())
-            self._call = self._reactor.callLater(due, self._now)
+            # A clock that was set back must not put the look off until it has caught up.
+            self._call = self._reactor.callLater(min(due, APART), self._now)
 
     def _now(self) -> None:
         """

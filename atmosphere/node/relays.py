@@ -45,6 +45,19 @@ def _is_public(url: str) -> bool:
         return True  # a name
 
 
+def _is_loopback(host: str | None) -> bool:
+    """
+    Say whether an IP address is this machine's alone.
+    """
+    if host is None:
+        return False
+    try:
+        address = TransportAddress(host.partition("%")[0], 1)
+    except DecodeError:
+        return False
+    return address_kind(address.packed) is AddressKind.LOOPBACK
+
+
 class RelaySet(MultiService):
     """
     Keeps a client for each relay that the node uses, or that a peer uses.
@@ -214,15 +227,14 @@ class RelaySet(MultiService):
         """
         return [url for url, client in self.clients.items() if client.is_welcomed]
 
-    @property
-    def stun_servers(self) -> list[Server]:
+    def stun_servers(self, urls: Container[str]) -> list[Server]:
         """
-        The STUN servers beside our relays.
+        List the STUN servers beside those of our relays.
         """
         return [
             Server(urlsplit(url).hostname or "", port)
             for url, client in self.clients.items()
-            if client.welcome is not None
+            if client.welcome is not None and url in urls
             for port in client.welcome.stun_ports
         ]
 
@@ -236,8 +248,11 @@ class RelaySet(MultiService):
     @property
     def is_on_this_machine(self) -> bool:
         """
-        Whether a relay that we use was dialled on loopback and saw us there.
+        Whether a relay that we use was dialled on loopback and saw us there: what it
+        says does not do, since peers name relays too.
         """
         return any(
-            address_kind(observed.packed) is AddressKind.LOOPBACK for observed in self.observed
+            _is_loopback(client.welcome.observed.host) and _is_loopback(client.address)
+            for client in self.clients.values()
+            if client.welcome is not None
         )

@@ -185,10 +185,14 @@ class Surroundings:
     @property
     def stun_servers(self) -> list[Server]:
         """
-        The STUN servers that the user named, and those beside our relays.
+        The STUN servers that the user named, and those beside our relays; those beside
+        relays that peers named only where there is no other: a member could
+        name so many that it outvotes all others about where we are.
         """
-        named = [Server(each.host, each.port) for each in self._config.stun_servers]
-        return list(dict.fromkeys([*named, *self.relays.stun_servers]))
+        relays = self.relays
+        found = [Server(each.host, each.port) for each in self._config.stun_servers]
+        found += relays.stun_servers(self.trusted_relays)
+        return list(dict.fromkeys(found)) or relays.stun_servers(relays.clients)
 
     def ask(self) -> None:
         """

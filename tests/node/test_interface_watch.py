@@ -308,6 +308,21 @@ class WatchTests(SynchronousTestCase):
         self.assertGreater(self.looks[-1][0], 10.0 - APART)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_clock_set_back(self) -> None:
+        """
+        A clock that is set back a year does not put the next look off for that year, and
+        one that is set forward changes nothing.
+        """
+        self.begin()
+        for jump in (-365 * 86400.0, 2 * 365 * 86400.0):
+            self.heard(False)
+            self.clock.advance(SETTLE)
+            self.looks.clear()
+            self.clock.rightNow += jump
+            self.heard(True)
+            self.clock.advance(APART)
+            self.assertEqual([each for _, each in self.looks], [True], jump)
+
     def test_stop(self) -> None:
         """
         Stopped, it looks no more, and leaves no timer.

@@ -5,11 +5,13 @@ Tests for L{atmosphere.node.relays}.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from typing_extensions import override
 
+from atmosphere.addresses import TransportAddress
 from atmosphere.errors import ConfigurationError
 from atmosphere.identity import NodeID, NodeKey
 from atmosphere.network.path.ways import RelayedWay, Way
@@ -122,10 +124,25 @@ class RelaySetTests(SynchronousTestCase):
         A relay's welcome tells where STUN is and where we come from.
         """
         self.welcome(self.ours)
-        self.assertEqual(self.ours.stun_servers, [Server(RELAY_ADDRESS, 3478)])
+        self.assertEqual(self.ours.stun_servers([RELAY_URL]), [Server(RELAY_ADDRESS, 3478)])
+        self.assertEqual(self.ours.stun_servers([]), [])
         self.assertEqual([each.host for each in self.ours.observed], ["198.51.100.1"])
         self.assertFalse(self.ours.is_on_this_machine)
         self.assertEqual(self.changes, [(RELAY_URL, True)])
+
+    def test_lie_about_loopback(self) -> None:
+        """
+        A relay elsewhere that says it saw us on loopback does not have peers checked
+        there: any member may name one.
+        """
+        self.welcome(self.ours)
+        client = self.ours.clients[RELAY_URL]
+        assert client.welcome is not None
+        for host in ("127.0.0.1", "::1"):
+            observed = TransportAddress(host, 5000)
+            client.connection_welcomed(replace(client.welcome, observed=observed))
+            self.assertEqual(self.ours.observed, [observed])
+            self.assertFalse(self.ours.is_on_this_machine)
 
     def test_used_once(self) -> None:
         """

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from atmosphere.addresses import TransportAddress
 from atmosphere.errors import ConfigurationError
 from atmosphere.network.nat.candidates import CandidateType
+from atmosphere.network.stun.discovery import Server
 from atmosphere.network.stun.server import BindingServer
 from atmosphere.node.config import HostPort
 from atmosphere.testing import PORT_RESTRICTED
@@ -66,6 +67,24 @@ class SurroundingsTests(WorldCase):
         self.world.network.advance(1)
         self.assertIn("198.51.100.1:7777", self.addresses(node))
         self.assertEqual(node.service.surroundings.trusted_relays, [])
+
+    def test_peers_relays_have_no_voice(self) -> None:
+        """
+        The STUN servers beside relays that peers named are asked where there are no others
+        alone: a member could name so many that they outvote ours.
+        """
+        node = self.world.node("portland", "198.51.100.1")
+        self.world.network.advance(1)
+        service, ours = node.service, Server(RELAY_ADDRESS, 3478)
+        welcome = service.relays.clients[RELAY_URL].welcome
+        for name in ("one", "two"):
+            client = service.relays.use_for_peer(f"wss://{name}.example", [])
+            assert client is not None
+            client.welcome = welcome
+        self.assertEqual(service.surroundings.stun_servers, [ours])
+        service.relays.clients[RELAY_URL].welcome = None
+        theirs = [Server("one.example", 3478), Server("two.example", 3478)]
+        self.assertEqual(service.surroundings.stun_servers, theirs)
 
     def test_advertised(self) -> None:
         """

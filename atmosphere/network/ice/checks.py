@@ -43,8 +43,14 @@ __all__ = ["IceChecks"]
 #: Checks of the peer that are kept until its credentials are known.
 MAX_EARLY = 16
 
-#: The most checks of the peer that are answered; the others are dropped.
+#: The most checks of the peer that are answered, and of those the ones that were answered
+#: before; the others are dropped.
 ANSWERS_PER_SECOND = 100.0
+REPEATED_PER_SECOND = 50.0
+
+#: Checks of the peer that are remembered. It makes 20 a second while it looks for a pair
+#: and one in five seconds when it has one.
+MAX_ANSWERED = 1024
 
 
 class IceChecks(ABC):
@@ -90,6 +96,8 @@ class IceChecks(ABC):
         self._transactions = Transactions()
         self._again: list[Transaction] = []
         self._answers = TokenBucket(ANSWERS_PER_SECOND, ANSWERS_PER_SECOND)
+        self._repeated = TokenBucket(REPEATED_PER_SECOND, REPEATED_PER_SECOND)
+        self._answered: dict[bytes, tuple[IcePath, bool]] = {}
         self._early: deque[tuple[IcePath, int, bool]] = deque(maxlen=MAX_EARLY)
         self._heard: set[IcePath] = set()
         self._previous: Credentials | None = None
@@ -173,8 +181,15 @@ class IceChecks(ABC):
         """
         Judge a check of the peer.
 
+        One that was answered already, by the same path, is a retransmission and answered
+        again, and nothing else follows from it (RFC 8489 §6.3.1). By another path it
+        was overheard: else who repeats a few could use up what new ones need.
+
         @return: the answer; C{None} for silence, which is what strangers get.
         """
+        answered = self._answered.get(message.transaction_id)
+        if answered is not None and answered[0] != path:
+            return None
         recipient, _, sender = (message.get(USERNAME) or "").partition(":")
         known = [each for each in (self.local, self._previous) if each is not None]
         local = next((each for each in known if each.ufrag == recipient), None)
@@ -186,19 +201,48 @@ class IceChecks(ABC):
             return None
         if not (verify_fingerprint(data) and verify_integrity(data, local.key)):
             return None
-        if not self._answers.take(1, now):
+        if not self._may_answer(now, is_again=answered is not None):
             return None
+        if answered is None:
+            is_refused = is_current and self._is_conflict(message)
+            self._remember(message.transaction_id, path, is_refused)
+            if is_current and not is_refused:
+                is_wanted = message.has(USE_CANDIDATE) and not self.is_controlling
+                self._take(path, priority, is_wanted, now)
+        else:
+            is_refused = answered[1]
+        if is_refused:
+            return encode_check_error(message.transaction_id, ROLE_CONFLICT, local.key)
+        return encode_check_response(message.transaction_id, path[1], local.key)
+
+    def _may_answer(self, now: float, *, is_again: bool) -> bool:
+        """
+        Say whether a check may be answered, and count it.
+
+        @param is_again: it was answered before.
+        """
+        if is_again and not self._repeated.take(1, now):
+            return False
+        return self._answers.take(1, now)
+
+    def _remember(self, transaction_id: bytes, path: IcePath, is_refused: bool) -> None:
+        """
+        Remember a check that is answered now, and that data may come by its path.
+        """
         if len(self._heard) < self.MAX_REMOTE:
             self._heard.add(path)
-        if is_current:
-            if self._is_conflict(message):
-                return encode_check_error(message.transaction_id, ROLE_CONFLICT, local.key)
-            is_wanted = message.has(USE_CANDIDATE) and not self.is_controlling
-            if self.remote is None:
-                self._early.append((path, priority, is_wanted))
-            else:
-                self._checked(path, priority, is_wanted, now)
-        return encode_check_response(message.transaction_id, path[1], local.key)
+        self._answered[transaction_id] = path, is_refused
+        if len(self._answered) > MAX_ANSWERED:
+            del self._answered[next(iter(self._answered))]
+
+    def _take(self, path: IcePath, priority: int, is_wanted: bool, now: float) -> None:
+        """
+        Act on a check that is new, or keep it until the peer's credentials are known.
+        """
+        if self.remote is None:
+            self._early.append((path, priority, is_wanted))
+        else:
+            self._checked(path, priority, is_wanted, now)
 
     def _take_early(self, now: float) -> None:
         """

@@ -10,8 +10,6 @@ could use up what checks to another need.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from atmosphere.identity import NodeID
 from atmosphere.rate import TokenBucket
 
@@ -24,7 +22,8 @@ __all__ = ["CheckBudget"]
 UNANSWERED_AT_ONCE = 160
 UNANSWERED_PAUSE = 2.0
 
-#: Peers and hosts that are remembered.
+#: Peers and hosts that are remembered. By a hundred checks a second, of which each counts for
+#: seven at most and is remembered for two seconds as many times, there are never so many.
 MAX_HOSTS = 4096
 
 
@@ -37,7 +36,7 @@ class CheckBudget(TokenBucket):
 
     def __init__(self, rate: float, burst: float) -> None:
         super().__init__(rate, burst)
-        self._full_at: OrderedDict[tuple[NodeID | None, str], float] = OrderedDict()
+        self._full_at: dict[tuple[NodeID | None, str], float] = {}
 
     def free_at(self, peer: NodeID | None, way: Way) -> float:
         """
@@ -55,9 +54,19 @@ class CheckBudget(TokenBucket):
         @param cost: for how many it counts.
         """
         key = peer, way_source(way)
-        self._full_at[key] = max(now, self._full_at.pop(key, now)) + cost * UNANSWERED_PAUSE
+        self._full_at[key] = max(now, self._full_at.get(key, now)) + cost * UNANSWERED_PAUSE
         if len(self._full_at) > MAX_HOSTS:
-            self._full_at.popitem(last=False)
+            self._make_room(now)
+
+    def _make_room(self, now: float) -> None:
+        """
+        Forget the hosts that would be forgiven all by now, and if none is, whoever would
+        be soonest: else a peer could have a host forgotten by naming many others.
+        """
+        alive = [(key, full_at) for key, full_at in self._full_at.items() if full_at > now]
+        if len(alive) > MAX_HOSTS:
+            alive.remove(min(alive, key=lambda each: each[1]))
+        self._full_at = dict(alive)
 
     def answered(self, peer: NodeID | None, way: Way) -> None:
         """

@@ -50,6 +50,7 @@ __all__ = ["CloseCode", "LinkCore", "Phase"]
 CONTROL_STREAM = 0
 MAX_PENDING = 16_384
 MAX_UNREAD = 16_777_216
+_UNPROVEN = (Phase.HANDSHAKE, Phase.PROOF_AWAITED)
 
 
 class LinkCore:
@@ -325,6 +326,8 @@ class LinkCore:
         if way is None or not pending or not self.quic.receive_datagrams(pending, self._now):
             return
         self.paths.datagram_received(way, self._now)
+        if self.phase in _UNPROVEN and self._held.is_too_much(pending):
+            self.close(CloseCode.VIOLATED, "too much was sent before the proof (link §3)")
         if self._nudges is not None and way == self._nudges:
             self._nudges = None
             self.quic.send_ping(self._now)

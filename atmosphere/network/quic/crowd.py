@@ -6,6 +6,7 @@ or takes the places of all others. The figures are in C{docs/protocols/link.md},
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -29,34 +30,57 @@ MAX_LINKS_OF_PEER = 8
 
 class HalfOpen(Generic[LinkT]):
     """
-    Counts the diallers of each source that are not proven yet. Only those are to
-    be counted that have shown, by Retry, to be where they say: else anyone could
-    use up the places of others.
+    Counts the diallers that are not proven yet: all of them, and those of each source.
+    Of a source only those are to be counted that have shown, by Retry, to be where they
+    say: else anyone could use up the places of others.
     """
 
     def __init__(self) -> None:
-        self._sources: dict[LinkT, str] = {}
+        self._all: set[LinkT] = set()
+        self._source_of: dict[LinkT, str] = {}
+        self._at: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        """
+        Say how many there are: a question that each forged packet asks.
+        """
+        return len(self._all)
 
     def may_come(self, way: Way) -> bool:
         """
         Say whether there is room for one more by that way.
         """
-        source = way_source(way)
         is_relay = isinstance(way, RelayedWay)
         most = MAX_HALF_OPEN_OF_RELAY if is_relay else MAX_HALF_OPEN_OF_ADDRESS
-        return sum(1 for each in self._sources.values() if each == source) < most
+        return self._at[way_source(way)] < most
 
-    def came(self, link: LinkT, way: Way) -> None:
+    def came(self, link: LinkT, way: Way | None) -> None:
         """
         Count a dialler.
+
+        @param way: where it has shown to be; C{None} if it has not.
         """
-        self._sources[link] = way_source(way)
+        self._all.add(link)
+        if way is not None and link not in self._source_of:
+            source = self._source_of[link] = way_source(way)
+            self._at[source] += 1
+
+    def left(self, link: LinkT) -> None:
+        """
+        Give the place at its source to others: it is closed, though not forgotten yet.
+        """
+        source = self._source_of.pop(link, None)
+        if source is not None:
+            self._at[source] -= 1
+            if not self._at[source]:
+                del self._at[source]
 
     def went(self, link: LinkT) -> None:
         """
-        Count a dialler no longer: it has proven itself, or gone.
+        Count a dialler no longer: it has proven itself, or is forgotten.
         """
-        self._sources.pop(link, None)
+        self._all.discard(link)
+        self.left(link)
 
 
 class Guests(Generic[LinkT]):

@@ -284,9 +284,8 @@ class LinkEndpoint:
         Answer what may be the beginning of a link.
         """
         now = self._clock.now()
-        half_open = sum(1 for link in self._links if not link.is_dialler and not link.is_connected)
         text = way_text(way).encode("utf-8")
-        initial, verdict = self._acceptance.judge(data, text, half_open, now)
+        initial, verdict = self._acceptance.judge(data, text, len(self._half_open), now)
         match verdict:
             case Verdict.ACCEPT if initial.retry_cid and not self._half_open.may_come(way):
                 self.counters.half_open_refused += 1
@@ -320,13 +319,11 @@ class LinkEndpoint:
         )
         paths = self._policy.make_paths(None, False, now)
         link = self._adopt(LinkCore(quic, paths, self._key, self._instance, now=now))
-        if initial.retry_cid:
-            self._half_open.came(link, way)
+        self._half_open.came(link, way if initial.retry_cid else None)
         link.datagrams_received((data,), way)
         link.pump()
         if link.core.paths.active is None:  # it is no Initial, or may not come by that way
             self.counters.dropped += 1
-            self._half_open.went(link)
             self.link_ended(link)
 
     # From the links.
@@ -464,7 +461,7 @@ class LinkEndpoint:
         A link carries nothing any more.
         """
         self._guests.went(link)
-        self._half_open.went(link)
+        self._half_open.left(link)
         was_connected = link.is_connected
         peer = link.core.peer
         if link.core.has_failed:
@@ -489,6 +486,7 @@ class LinkEndpoint:
         A link needs no datagrams any more: forget it.
         """
         link.stop()
+        self._half_open.went(link)
         self._retirement.forget(link)
         for connection_id in self._links.pop(link, set()):
             self._routes.pop(connection_id, None)

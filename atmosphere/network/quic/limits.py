@@ -5,6 +5,7 @@ What a peer may make a link keep or do: streams before the proof, control messag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from atmosphere.errors import DecodeError
@@ -15,6 +16,7 @@ from .core_events import Phase
 __all__ = [
     "COST_OF_EVENT",
     "HANDSHAKE_TIMEOUT",
+    "MAX_BEFORE_PROOF",
     "MAX_EARLY",
     "PROOF_TIMEOUT",
     "UNPROVEN_STREAMS",
@@ -28,6 +30,9 @@ PROOF_TIMEOUT = 5.0
 
 MAX_HELD = 4_096
 MAX_HELD_BY_DIALLER = 1_048_576
+#: Bytes of datagrams, well encrypted and new, that a dialler sends up to its proof. QUIC
+#: keeps what follows a gap in a stream, up to a megabyte, and reports none of it.
+MAX_BEFORE_PROOF = 65_536
 UNPROVEN_STREAMS = 8
 #: What each event counts beside its bytes.
 COST_OF_EVENT = 16
@@ -63,7 +68,7 @@ class HeldEvents:
         self._is_dialler = is_dialler
         self._most = MAX_HELD_BY_DIALLER if is_dialler else MAX_HELD
         self._events: list[Any] = []
-        self._length = 0
+        self._length = self._received = 0
 
     def add(self, event: Any) -> None:
         """
@@ -76,6 +81,14 @@ class HeldEvents:
         is_far = not self._is_dialler and event.stream_id // 4 > UNPROVEN_STREAMS
         if self._length > self._most or is_far:
             raise DecodeError("too much was sent before the proof was checked", section="link §3")
+
+    def is_too_much(self, datagrams: Sequence[bytes]) -> bool:
+        """
+        Count datagrams that came before the proof, whatever QUIC made of them, and say
+        whether a dialler has sent too much of it.
+        """
+        self._received += sum(map(len, datagrams))
+        return self._received > MAX_BEFORE_PROOF and not self._is_dialler
 
     def take(self) -> list[Any]:
         """

@@ -140,6 +140,13 @@ class RelayClient(Service):
         return self.welcome is not None and not self._is_parked
 
     @property
+    def address(self) -> str | None:
+        """
+        The IP address of the relay that we are connected to; C{None} while we are not.
+        """
+        return None if self._connection is None else self._connection.peer_address
+
+    @property
     def rtt(self) -> float | None:
         """
         The last round-trip time to the relay in seconds; C{None} if unknown.
@@ -354,7 +361,7 @@ class RelayClient(Service):
         """
         Keep the address that serves.
         """
-        address = None if self._connection is None else self._connection.peer_address
+        address = self.address
         if not self._is_plain or address is None:
             return
         if self._shortcut is None or self._shortcut[0] != address:

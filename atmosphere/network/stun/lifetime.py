@@ -44,6 +44,11 @@ _CONTROL = {"rto": 0.8, "rc": 1, "rm": 1.0}
 _ANSWERED_CONTROLS = 3
 
 _LOST = "too many datagrams were lost to tell"
+
+#: Seconds after its time when a port is not tried any more: a machine that slept has waited
+#: for longer than it would say.
+_TOO_LATE = 2.0
+
 _ASKER = 0
 
 
@@ -220,7 +225,14 @@ class LifetimeProbe:
                 self._done_with(socket)
                 return
             due = when + self._waits[socket - 1]
-            self._later.append((due, lambda late: self._test(socket, mapped, late)))
+
+            def test(late: float) -> None:
+                if late - due > _TOO_LATE:  # this machine slept: it is another wait than wanted
+                    self._done_with(socket)
+                else:
+                    self._test(socket, mapped, late)
+
+            self._later.append((due, test))
 
         self._waiting = set(range(2, len(self._waits) + 1))
         for socket in sorted(self._waiting):

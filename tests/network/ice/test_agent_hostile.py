@@ -12,6 +12,7 @@ from typing_extensions import override
 from atmosphere.addresses import TransportAddress
 from atmosphere.network.ice.agent import MAX_EVENTS
 from atmosphere.network.ice.candidates import host_candidate
+from atmosphere.network.ice.checks import MAX_ANSWERED
 from atmosphere.network.ice.description import IceDescription
 from atmosphere.network.ice.pairs import PairState
 from atmosphere.network.nat.credentials import Credentials
@@ -33,13 +34,17 @@ from .arena import A, Arena, B
 STRANGER = TransportAddress("11.6.6.6", 6666)
 
 
-def check(arena: Arena, *, pwd: str | None = None, priority: int = 1, who: str = "") -> bytes:
+def check(
+    arena: Arena, *, pwd: str | None = None, priority: int = 1, who: str = "", number: int = 0
+) -> bytes:
     """
     Write a check to A as B would.
+
+    @param number: of its transaction.
     """
     local, remote = arena.a.agent.local, arena.b.agent.local
     return encode_check(
-        bytes(12),
+        number.to_bytes(12, "big"),
         username=f"{local.ufrag}:{who or remote.ufrag}",
         key=(pwd or local.pwd).encode(),
         priority=priority,
@@ -110,7 +115,7 @@ class RequestTests(SynchronousTestCase):
         arena.meet()
         for number in range(1000):
             source = TransportAddress("11.9.9.9", 2000 + number)
-            arena.a.agent.receive_datagram(check(arena), (A, source), arena.now)
+            arena.a.agent.receive_datagram(check(arena, number=number), (A, source), arena.now)
         self.assertEqual(len(arena.a.agent._outbox), 100)
         self.assertLessEqual(len(arena.a.agent.remote_candidates), 64)
         self.assertLessEqual(len(arena.a.agent._heard), 64)
@@ -122,7 +127,7 @@ class RequestTests(SynchronousTestCase):
         arena = Arena()
         for number in range(50):
             source = TransportAddress("11.9.9.9", 2000 + number)
-            arena.a.agent.receive_datagram(check(arena), (A, source), arena.now)
+            arena.a.agent.receive_datagram(check(arena, number=number), (A, source), arena.now)
         arena.describe("a", IceDescription(arena.b.agent.local))
         self.assertEqual(len(arena.a.agent._list), 16)
 
@@ -176,6 +181,54 @@ class RequestTests(SynchronousTestCase):
         self.assertLessEqual(len(agent.remote_candidates), 64)
         self.assertLessEqual(len(agent._list), 100)
         self.assertLessEqual(len(list(agent._transactions)), 128)
+
+    def test_repeated(self) -> None:
+        """
+        A check that comes again by its path is answered as before, since the answer may
+        have been lost, and nothing else follows; half of all answers are kept for new ones.
+        """
+        arena = Arena()
+        arena.describe("a", IceDescription(arena.b.agent.local))
+        agent, good = arena.a.agent, check(arena, number=1)
+        agent.receive_datagram(good, (A, B), arena.now)
+        ((first, _), *_) = agent.datagrams_to_send(arena.now)
+        triggered = len(agent._list.triggered)
+        for _ in range(1000):
+            agent.receive_datagram(good, (A, B), arena.now)
+        self.assertEqual([data for data, _ in agent._outbox], [first] * 50)
+        self.assertEqual(len(agent._list.triggered), triggered)
+        for number in range(2, 22):
+            agent.receive_datagram(check(arena, number=number), (A, B), arena.now)
+        self.assertEqual(len(agent._outbox), 50 + 20)
+
+    def test_overheard(self) -> None:
+        """
+        A check that comes again from elsewhere was overheard: it is not answered, takes
+        nothing from the answers to others, and opens no way for data.
+        """
+        arena = Arena()
+        arena.describe("a", IceDescription(arena.b.agent.local))
+        agent, good = arena.a.agent, check(arena, number=1)
+        self.assertEqual(self.answers(arena, good), 1)
+        self.assertEqual(self.answers(arena, good, STRANGER), 1)
+        for number in range(1000):
+            self.answers(arena, good, TransportAddress("11.9.9.9", 2000 + number))
+        self.assertEqual(self.answers(arena, check(arena, number=2)), 2)
+        self.assertEqual(len(agent.remote_candidates), 1)
+        agent.receive_datagram(b"\x80data", (A, STRANGER), arena.now)
+        self.assertIsNone(agent.next_event())
+
+    def test_answered_before(self) -> None:
+        """
+        What is remembered of checks that were answered is bounded.
+        """
+        arena = Arena()
+        arena.meet()
+        for number in range(3000):
+            arena.a.agent.receive_datagram(check(arena, number=number), (A, B), arena.now)
+            arena.now += 0.02
+            arena.a.agent.datagrams_to_send(arena.now)
+        self.assertEqual(len(arena.a.agent._answered), MAX_ANSWERED)
 
     def test_forbidden_source(self) -> None:
         """

@@ -7,6 +7,7 @@ from __future__ import annotations
 from atmosphere.network.quic import core_events as events
 from atmosphere.network.quic.core import LinkCore, Phase
 from atmosphere.network.quic.handshake import Proof, Welcome, make_proof
+from atmosphere.network.quic.limits import MAX_BEFORE_PROOF
 from atmosphere.network.quic.stream_state import header_bytes
 
 from .core_case import DIALLER, LATENCY, LISTENER, OTHER, Bare, CoreCase
@@ -149,6 +150,41 @@ class HeldTests(CoreCase):
             bare.quic.send_stream(4, b"x")
             self.run_for(LATENCY)
         self.assertEqual(len(self.saw(listener, events.Closed)), 1)
+
+    def test_unseen(self) -> None:
+        """
+        Nor what QUIC keeps to itself, which is all that follows a gap in a stream: what
+        comes before the proof is counted whether or not QUIC reports any of it.
+        """
+        bare, listener = self.bare_dialler()
+        for _ in range(100):
+            bare.quic.send_datagram(b"\x04news" + bytes(1000))
+            self.run_for(LATENCY)
+            if listener.phase is not Phase.PROOF_AWAITED:
+                break
+        self.assertIn("too much", self.saw(listener, events.Closed)[0].reason)
+        self.assertLess(listener._held._received, MAX_BEFORE_PROOF + 16_384)
+
+    def test_gap(self) -> None:
+        """
+        Bytes behind a gap are such: nothing is reported, and they are counted.
+        """
+        bare, listener = self.bare_dialler()
+        sent = 0
+
+        def lost(sender: object, data: bytes) -> bool:
+            nonlocal sent
+            sent += sender is bare
+            return sent == 1
+
+        self.lost = lost
+        before = listener._held._received
+        bare.quic.send_stream(4, b"x")
+        self.turn(bare)
+        bare.quic.send_stream(4, bytes(100_000))
+        self.run_for(LATENCY)
+        self.assertEqual(listener._held._length, 0)
+        self.assertGreater(listener._held._received, before + 8_192)
 
     def test_malformed(self) -> None:
         """

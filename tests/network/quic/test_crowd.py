@@ -4,15 +4,24 @@ Tests of L{atmosphere.network.quic.crowd}.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 from typing_extensions import override
 
 from atmosphere.addresses import TransportAddress
+from atmosphere.errors import LinkError
 from atmosphere.identity import NodeKey
 from atmosphere.network.path.ways import DirectWay, RelayedWay, Way
-from atmosphere.network.quic.adapter import QUICConnection
+from atmosphere.network.quic.adapter import (
+    LARGEST_DATAGRAM_SIZE,
+    MAX_DATAGRAM_SIZE,
+    QUICConnection,
+)
 from atmosphere.network.quic.crowd import GUEST_TIME, MAX_GUESTS
 from atmosphere.network.quic.endpoint import LinkEndpoint
+from atmosphere.network.quic.larger import LARGE_INITIAL
 
 from .harness import RELAY, Node, Recorder, World
 
@@ -139,6 +148,73 @@ class HalfOpenTests(SynchronousTestCase):
                 longest = max([longest, *map(len, self.answers)])
             answered += longest >= 1000
         return answered
+
+    def test_not_walked(self) -> None:
+        """
+        Each Initial asks how many are half open: that does not take a walk over all links.
+        """
+
+        class Links(dict[Any, Any]):
+            """
+            Links that nobody may walk over.
+            """
+
+            @override
+            def __iter__(self) -> Iterator[Any]:
+                raise AssertionError("each Initial walks over all links")
+
+        self.listener.endpoint._links = Links()
+        way = DirectWay(TransportAddress("11.0.0.1", 2000))
+        self.assertEqual(self.flood(way, 50), 50)
+
+    def test_count(self) -> None:
+        """
+        The count is what the links say: those that came in, gave up and were refused are
+        counted no more, and those that stand never were.
+        """
+        endpoint = self.listener.endpoint
+
+        def half_open() -> int:
+            return sum(not each.is_dialler and not each.is_connected for each in endpoint._links)
+
+        way = DirectWay(TransportAddress("11.0.0.1", 2000))
+        self.flood(way, 40)
+        self.assertEqual(len(endpoint._half_open), 40)
+        endpoint.datagrams_received(way, [b"\xc0\0\0\0\1\x08" + bytes(1300)])
+        self.assertEqual((len(endpoint._half_open), half_open()), (40, 40))
+        self.world.run(16.0)
+        del self.world.carry  # type: ignore[method-assign]
+        others = [self.world.node(2), self.world.node(3, "mesh-b")]
+        dials = []
+        for other in others:
+            ways = other.ways_to(self.listener)
+            dials.append(other.endpoint.dial(self.listener.key.node_id, ways))
+            self.world.run(0.01)
+            self.assertEqual(len(endpoint._half_open), half_open())
+        self.world.run(30.0)
+        self.successResultOf(dials[0])
+        self.failureResultOf(dials[1], LinkError)
+        self.assertEqual(len(endpoint.links), 1)
+        self.assertEqual((len(endpoint._half_open), half_open()), (0, 0))
+        self.assertEqual((endpoint._half_open._source_of, endpoint._half_open._at), ({}, {}))
+
+    def test_amplification(self) -> None:
+        """
+        Who sends a first flight in another's name has us send no more than three times
+        as much there, also when it asks for large datagrams.
+        """
+        for size in (MAX_DATAGRAM_SIZE, LARGEST_DATAGRAM_SIZE):
+            quic = QUICConnection(self.listener.endpoint._credentials, datagram_size=size)
+            quic.connect(0.0)
+            flight = quic.datagrams_to_send(0.0)
+            self.assertEqual({len(each) for each in flight}, {min(size, LARGE_INITIAL)})
+            self.answers.clear()
+            way = DirectWay(TransportAddress("11.0.0.1", size))
+            self.listener.endpoint.datagrams_received(way, flight)
+            self.world.run(60.0)
+            sent = sum(map(len, self.answers))
+            self.assertLessEqual(sent, 3 * sum(map(len, flight)), size)
+            self.assertGreater(sent, 0)
 
     def test_one_address(self) -> None:
         """

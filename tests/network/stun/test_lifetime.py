@@ -113,6 +113,20 @@ class LifetimeTests(SynchronousTestCase):
         found = LifetimePlace(None).measure()
         self.assertEqual((found.at_least, found.less_than, found.error), (299, None, None))
 
+    def test_slept(self) -> None:
+        """
+        The ports whose time came while a machine slept, were it for a year, say nothing:
+        what they are tried after is another time than was wanted. Later ones do.
+        """
+        for jump, less_than in ((60.0, 104), (365 * 86400.0, None)):
+            place = LifetimePlace(replace(PORT_RESTRICTED, lifetime=60.0))
+            measuring = place.begin()
+            place.network.advance(32.0)
+            place.clock.rightNow += jump
+            found = place.finish(measuring)
+            self.assertEqual((found.at_least, found.less_than), (29, less_than), jump)
+            self.assertIsNone(found.error)
+
     def test_loss(self) -> None:
         """
         Lost datagrams do not count as a port that was forgotten.
