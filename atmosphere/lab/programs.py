@@ -91,7 +91,10 @@ def remove_leftovers(place: Path) -> None:
     """
     for folder in place.glob(f"{FOLDER_PREFIX}*-*"):
         pid = folder.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
-        facts = folder.lstat()
+        try:
+            facts = folder.lstat()
+        except FileNotFoundError:  # another laboratory begins, and was faster
+            continue
         is_ours = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid()
         if is_ours and pid.isdigit() and not Path(f"/proc/{pid}").exists():
             shutil.rmtree(folder, ignore_errors=True)

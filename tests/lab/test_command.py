@@ -7,9 +7,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PosixPath
+from typing import Self
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from typing_extensions import override
 
 from atmosphere.cli.lab_workshop import _story
 from atmosphere.lab import Kind, missing
@@ -21,6 +24,37 @@ from tests.cli.running import atmosphere
 from tests.end_to_end.harness import ROOT, EndToEndTestCase
 
 from .lab_case import LabTestCase
+
+
+class _Raced(PosixPath):
+    """
+    A folder in which somebody else removes what was just found.
+    """
+
+    @override
+    def glob(self, pattern: str) -> Iterator[Self]:
+        """
+        Find folders, and remove them.
+        """
+        found = list(super().glob(pattern))
+        for each in found:
+            each.rmdir()
+        yield from found
+
+
+class LeftoverTests(SynchronousTestCase):
+    """
+    What killed laboratories have left.
+    """
+
+    def test_two_at_once(self) -> None:
+        """
+        Two laboratories that begin at once do not trip over each other's cleaning.
+        """
+        place = _Raced(self.mktemp())
+        (place / "atmosphere-lab-0-x").mkdir(parents=True)
+        remove_leftovers(place)
+        self.assertEqual(list(place.iterdir()), [])
 
 
 class ListTests(SynchronousTestCase):
