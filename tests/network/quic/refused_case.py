@@ -351,9 +351,10 @@ class RefusedCase(SynchronousTestCase):
             endpoint._by_ufrag,
             endpoint._current,
             endpoint._dials,
-            endpoint._half_open._sources,
+            endpoint._half_open._all,
+            endpoint._half_open._source_of,
             endpoint._guests._cancel,
         )
-        self.assertEqual([len(each) for each in kept], [0] * 8)  # type: ignore[arg-type]
+        self.assertEqual([len(each) for each in kept], [0] * 9)  # type: ignore[arg-type]
         self.stranger.stop()
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
