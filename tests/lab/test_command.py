@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path, PosixPath
 from typing import Self
 
@@ -32,7 +32,7 @@ class _Raced(PosixPath):
     """
 
     @override
-    def glob(self, pattern: str) -> Iterator[Self]:
+    def glob(self, pattern: str) -> Generator[Self, None, None]:
         """
         Find folders, and remove them.
         """

@@ -183,7 +183,7 @@ class HalfOpenTests(SynchronousTestCase):
         endpoint.datagrams_received(way, [b"\xc0\0\0\0\1\x08" + bytes(1300)])
         self.assertEqual((len(endpoint._half_open), half_open()), (40, 40))
         self.world.run(16.0)
-        del self.world.carry  # type: ignore[method-assign]
+        del self.world.carry
         others = [self.world.node(2), self.world.node(3, "mesh-b")]
         dials = []
         for other in others:
