@@ -180,7 +180,7 @@ class Prediction:
             case never:
                 assert_never(never)
         told = (
-            "ports were not guessed yet"
+            "ports were not guessed for this link yet"
             if self.outcome is None
             else f"ports were guessed: {self.outcome}"
         )
