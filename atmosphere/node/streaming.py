@@ -68,7 +68,7 @@ def _check_unread(link: Link, name: str, service: str, error: Exception, first: 
     if link.is_open:
         raise LinkError(f"{name} gave {service} up: {error}") from None
     if first.were_said and link.core.refusal is None:
-        text = f"{link.ending}; it may have read what was sent"
+        text = f"{link.ending or 'it gave no welcome'}; it may have read what was sent"
         raise LinkError(f"{name} is not reached: {text}") from None
     first.take_back()
 

@@ -171,7 +171,8 @@ class Surroundings:
         """
         See whether our relays still hear us where we are now.
         """
-        self.relays.hurry(frozenset(each.address for each in self._interfaces))
+        addresses = frozenset(each.address for each in self._interfaces)
+        self.relays.hurry(addresses or None)  # none are listed where the system cannot say
 
     def review(self) -> None:
         """

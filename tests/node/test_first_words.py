@@ -211,6 +211,21 @@ class OpenTests(FirstWordsCase):
         self.assertEqual(len(self.said()), 1)
         self.assertEqual([server.data for server in again.made], [])
 
+    def test_another_link(self) -> None:
+        """
+        So it does where only another link is welcomed, and says why.
+        """
+        self.portland.service.listen("echo", self.servers)
+        self.lose_welcome()
+        opening = self.open()
+        self.world.until(lambda: self.said() == [QUESTION])
+        (early,) = self.seattle.service.links.endpoint.early_links
+        early.be_quick(2.0)
+        with self.assertRaises(LinkError) as caught:
+            self.world.result(opening)
+        text = "portland is not reached: it gave no welcome; it may have read what was sent"
+        self.assertEqual(str(caught.exception), text)
+
     def test_cancelled(self) -> None:
         """
         Giving the opening up closes all.

@@ -137,6 +137,23 @@ class SurroundingsTests(WorldCase):
         self.assertEqual(len(changes), 1)
         self.assertEqual(list(self.addresses(node)), ["198.51.100.66:7777"])
 
+    def test_unlisted(self) -> None:
+        """
+        Where the system lists no interfaces, but says that a route has changed, a relay is
+        asked whether it is there, and not left for an address that may be ours yet.
+        """
+        node = self.world.node("portland", "198.51.100.1")
+        self.world.network.advance(5)
+        surroundings = node.service.surroundings
+        surroundings._interfaces = []
+        surroundings._list_interfaces = list
+        (client,) = node.service.relays.clients.values()
+        connection = client._connection
+        assert connection is not None
+        surroundings._told(True)
+        self.assertFalse(connection._is_doubted)
+        self.assertIsNotNone(connection._doubt)
+
     def test_other_public_address(self) -> None:
         """
         When the router gets another address, that is known within two minutes.

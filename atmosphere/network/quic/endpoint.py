@@ -449,7 +449,9 @@ class LinkEndpoint:
         Dial anew if the streams that follow are worth a link with larger datagrams.
         """
         is_current = link.is_open and self._current.get(link.peer) is link
-        if not is_current or link.membership is None or link.peer in self._dials:
+        if self._is_stopped or not is_current or link.membership is None:
+            return
+        if link.peer in self._dials:
             return
         wanted = self._enlargements.wanted(link, self._links, self._clock.now())
         if wanted is not None:

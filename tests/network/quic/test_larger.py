@@ -405,6 +405,24 @@ class LargerTests(LargerCase):
         self.arrives(self.b)
         self.assertGreater(self.longest[DirectWay], 1400)
 
+    def test_stopped(self) -> None:
+        """
+        A node that stops just when a stream ends dials nobody any more.
+        """
+        link, ours = self.link(), Recorder()
+        stream = link.open_stream("sink", ours)
+        stream.write(DATA)
+        self.world.run(10.0)
+        self.assertGreater(link.core.quic.moved, MUCH)
+        stream.loseConnection()
+        self.world.clock.advance(0)
+        self.assertIsNone(ours.lost)
+        self.a.endpoint.stop()
+        self.assertIsNotNone(ours.lost)
+        self.b.endpoint.stop()
+        self.world.run(1.0)
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
     def test_lie(self) -> None:
         """
         A dialler that asks for large datagrams without reason gets small ones: what the
