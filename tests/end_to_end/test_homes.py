@@ -69,6 +69,7 @@ class HomesTests(EndToEndTestCase):
         program.wait_for("--relay")
         machine = Machine(self, "salem")
         machine.prefix = home
+        machine.variables["ATMOSPHERE_INTERFACE"] = "0.0.0.0"
         machine.variables["ATMOSPHERE_RELAY"] = f"ws://{INTERNET}:8080"
         return machine
 

@@ -117,6 +117,7 @@ class NetworkTests(EndToEndTestCase):
         self.start("atmosphere", "relay", "--host", RELAY, prefix=relay).wait_for("--relay")
         machine = Machine(self, "salem")
         machine.prefix = prefix
+        machine.variables["ATMOSPHERE_INTERFACE"] = "0.0.0.0"
         nft = (*prefix, "nft", "-f", "-")
         subprocess.run(nft, input=wall.encode(), check=True, capture_output=True, timeout=20)
         return machine.json("network", "--relay", f"ws://{RELAY}:8080")
